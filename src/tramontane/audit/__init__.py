@@ -1,0 +1,1 @@
+"""MIXTURE → SCORES: suites, statistics, report, compare."""

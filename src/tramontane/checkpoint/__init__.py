@@ -1,0 +1,1 @@
+"""FILES ⇄ NAMED TENSORS: GGUF, safetensors; families; pull."""

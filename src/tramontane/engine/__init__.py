@@ -1,0 +1,1 @@
+"""REQUESTS → TOKENS: requests, scheduler, KV pages, sampler; drives a runtime."""

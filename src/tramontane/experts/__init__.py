@@ -1,0 +1,1 @@
+"""PASSAGES → EXPERT → MIXTURE: learn, route, compose, withdraw, voice."""

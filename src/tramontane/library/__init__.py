@@ -1,0 +1,1 @@
+"""PASSAGES ⇄ DISK → HITS: the only folder that speaks SQL; sync, search, ranking."""

@@ -1,0 +1,1 @@
+"""TOKENS → LOGITS in PyTorch: the readable definition; learning and GPU run on it."""

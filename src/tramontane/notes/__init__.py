@@ -1,0 +1,1 @@
+"""FILES → PASSAGES: readers by file type, passages that know their lines."""

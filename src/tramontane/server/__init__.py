@@ -1,0 +1,1 @@
+"""HTTP ⇄ ENGINE, WRITING: the page and what it asks."""

@@ -1,0 +1,85 @@
+"""Frozen settings: command-line flags > environment (TRAMONTANE_*) > tramontane.toml > defaults."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from tramontane.errors import ConfigError
+
+
+class Settings(BaseSettings):
+    """What a person may choose, checked once; paths are derived from `home`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRAMONTANE_", frozen=True, extra="forbid", toml_file="tramontane.toml"
+    )
+
+    home: Path = Field(
+        default_factory=lambda: user_data_path("tramontane"),
+        description="folder of models, library, experts and caches",
+    )
+    base: str = Field("smollm2", description="name of the base to use, as `tramontane ls` shows it")
+    mixture: str = Field("default", description="name of the mixture whose experts are in place")
+    threads: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="worker threads"
+    )
+    host: str = Field("127.0.0.1", description="address the page listens on; loopback unless told")
+    port: int = Field(8787, ge=0, le=65535, description="port the page listens on")
+
+    @property
+    def models_folder(self) -> Path:
+        return self.home / "models"
+
+    @property
+    def library_file(self) -> Path:
+        return self.home / "library.sqlite"
+
+    @property
+    def experts_folder(self) -> Path:
+        return self.home / "experts"
+
+    @property
+    def mixtures_folder(self) -> Path:
+        return self.home / "mixtures"
+
+    @property
+    def cache_folder(self) -> Path:
+        """Derived data only: deleting it costs time, never anything else."""
+        return self.home / "cache"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**flags: Any) -> Settings:
+    """Returns the settings in force; flags that are None were not given.
+
+    Raises ConfigError naming each setting that is unknown or out of range.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {fault['input']!r}"
+            for fault in error.errors()
+        )
+        raise ConfigError(f"settings: {faults}; known: {', '.join(Settings.model_fields)}") from None
+    except ValueError as error:  # tomllib's own error is a ValueError
+        raise ConfigError(f"tramontane.toml cannot be read: {error}") from None

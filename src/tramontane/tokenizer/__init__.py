@@ -1,0 +1,1 @@
+"""TEXT ⇄ TOKENS: encode, decode, chat templates, streaming text."""

@@ -1,0 +1,1 @@
+"""QUESTION → DRAFT: prompt, draft, sources, support."""
