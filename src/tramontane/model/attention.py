@@ -1,0 +1,56 @@
+"""Causal attention with grouped queries; where keys and values live is the caller's affair.
+
+T tokens, D model width, H query heads, G key heads, d head width.
+"""
+
+from typing import Protocol
+
+from torch import Tensor, nn
+from torch.nn.functional import linear, scaled_dot_product_attention
+
+from tramontane.checkpoint.model_config import ModelConfig
+from tramontane.model.rope import rotate
+
+
+class Attend(Protocol):
+    """Keeps keys and values, and answers queries with what each token may see."""
+
+    def __call__(self, layer: int, q_THd: Tensor, k_TGd: Tensor, v_TGd: Tensor) -> Tensor:
+        """Returns (T, H, d)."""
+
+
+class WindowAttention:
+    """T tokens are windows of equal length, one after the other; none sees another."""
+
+    def __init__(self, window_tokens: int):
+        self.window_tokens = window_tokens
+
+    def __call__(self, layer: int, q_THd: Tensor, k_TGd: Tensor, v_TGd: Tensor) -> Tensor:
+        q, k, v = (
+            x.unflatten(0, (-1, self.window_tokens)).transpose(1, 2) for x in (q_THd, k_TGd, v_TGd)
+        )
+        mixed = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return mixed.transpose(1, 2).flatten(0, 1)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: ModelConfig, layer: int):
+        super().__init__()
+        D, d = config.model_width, config.head_width
+        H, G = config.num_heads, config.num_kv_heads
+        self.layer, self.head_width, self.rope_layout = layer, d, config.rope_layout
+        bias = config.has_attention_bias
+        self.query = nn.Linear(D, H * d, bias=bias)
+        self.key = nn.Linear(D, G * d, bias=bias)
+        self.value = nn.Linear(D, G * d, bias=bias)
+        self.output = nn.Linear(H * d, D, bias=False)
+
+    def forward(self, h_TD: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
+        def heads(projection: nn.Linear) -> Tensor:
+            x = linear(h_TD, projection.weight, projection.bias)
+            return x.unflatten(-1, (-1, self.head_width))
+
+        q_THd = rotate(heads(self.query), *rope, self.rope_layout)
+        k_TGd = rotate(heads(self.key), *rope, self.rope_layout)
+        mixed_THd = attend(self.layer, q_THd, k_TGd, heads(self.value))
+        return self.output(mixed_THd.flatten(1))
