@@ -1,0 +1,103 @@
+"""Proof of a withdrawal: the model has the same bits as one that never had the expert."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tramontane.engine.engine import Engine
+from tramontane.experts.expert_file import Expert
+from tramontane.experts.public_text import load_public_text
+from tramontane.experts.shelf import Withdrawal
+from tramontane.tokenizer.tokenizer import Tokenizer
+
+PROBE_TOKENS_PER_GENRE = 32
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Hashes before, after, and of a model built anew without the expert."""
+
+    expert: str
+    expert_hash: str
+    base_sha256: str
+    mixture: str
+    mixture_hash_before: str
+    mixture_hash_after: str
+    experts_left: tuple[str, ...]
+    probe_tokens: int
+    logits_with_expert: str
+    logits_after: str
+    logits_never_built: str
+    made_with: dict[str, Any]
+
+    @property
+    def is_exact(self) -> bool:
+        return self.logits_after == self.logits_never_built
+
+    @property
+    def expert_was_heard(self) -> bool:
+        """Whether the probe would have shown a difference at all."""
+        return self.logits_with_expert != self.logits_never_built
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self) | {
+            "is_exact": self.is_exact,
+            "expert_was_heard": self.expert_was_heard,
+        }
+
+
+def probe_token_ids(tokenizer: Tokenizer, extra_texts: Sequence[str] = ()) -> list[int]:
+    """Returns the fixed probe: the beginnings of each public genre, then any texts given."""
+    firsts: dict[str, str] = {}
+    for document in load_public_text():
+        firsts.setdefault(document.genre, document.text)
+    ids = [
+        token
+        for genre in sorted(firsts)
+        for token in tokenizer.encode(firsts[genre])[:PROBE_TOKENS_PER_GENRE]
+    ]
+    return ids + [token for text in extra_texts for token in tokenizer.encode(text)]
+
+
+def certify(
+    withdrawal: Withdrawal,
+    mixture_name: str,
+    withdrawn: Expert,
+    left: Sequence[Expert],
+    engine: Engine,
+    build_engine: Callable[[], Engine],
+    tokenizer: Tokenizer,
+    *,
+    extra_texts: Sequence[str] = (),
+    made_with: dict[str, Any] | None = None,
+) -> Certificate:
+    """Returns the certificate of a withdrawal from the mixture named.
+
+    `engine` has had the expert; `build_engine` makes one that never did. With `extra_texts` from
+    the collection itself the probe is sure to be one on which the expert spoke.
+    """
+    (before,) = (m for m in withdrawal.before if m.name == mixture_name)
+    (after,) = (m for m in withdrawal.after if m.name == mixture_name)
+    probe = probe_token_ids(tokenizer, extra_texts)
+    for expert in (withdrawn, *left):
+        if expert.hash not in engine.runtime.expert_hashes:
+            engine.add_expert(expert.hash, expert.tensors)
+    with_expert = engine.logits_hash(probe, experts=before.experts)
+    engine.remove_expert(withdrawn.hash)
+    anew = build_engine()
+    for expert in left:
+        anew.add_expert(expert.hash, expert.tensors)
+    return Certificate(
+        expert=withdrawn.name,
+        expert_hash=withdrawn.hash,
+        base_sha256=before.base_sha256,
+        mixture=mixture_name,
+        mixture_hash_before=before.hash,
+        mixture_hash_after=after.hash,
+        experts_left=after.experts,
+        probe_tokens=len(probe),
+        logits_with_expert=with_expert,
+        logits_after=engine.logits_hash(probe, experts=after.experts),
+        logits_never_built=anew.logits_hash(probe, experts=after.experts),
+        made_with=made_with or {},
+    )

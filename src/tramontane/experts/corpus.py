@@ -1,0 +1,116 @@
+"""Documents as windows of tokens, split into learnt and held out by document.
+
+Every choice follows from the documents' own bytes, so a collection gives the same windows whatever
+else is on the machine.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tramontane.errors import LearnError
+from tramontane.experts.public_text import PublicDocument
+from tramontane.notes.note import Note
+from tramontane.tokenizer.tokenizer import Tokenizer
+
+HELD_OUT_SHARE = 0.1
+# Genres written in the chat template's own marks, which count as control tokens there.
+GENRES_WITH_MARKS = {"chat", "chat_with_passages"}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One collection's windows: learnt (N, W) and held out (M, W), int64 token ids."""
+
+    learnt: np.ndarray
+    held_out: np.ndarray
+    learnt_notes: tuple[Note, ...]
+    held_out_notes: tuple[Note, ...]
+    num_tokens: int
+
+
+def order_key(text: str) -> str:
+    """Returns what documents are ordered by: a shuffle that depends on nothing but the text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def split_notes(notes: Iterable[Note]) -> tuple[list[Note], list[Note]]:
+    """Returns (learnt, held out): a tenth of the documents, at least two, is held out.
+
+    Notes that may not train are left out, and a text that stands twice counts once, so that no
+    held-out document was also learnt.
+    """
+    by_text = {note.text.strip(): note for note in notes if note.may_train and note.text.strip()}
+    ordered = sorted(by_text.values(), key=lambda note: order_key(note.text))
+    num_held_out = max(2, round(len(ordered) * HELD_OUT_SHARE))
+    return ordered[num_held_out:], ordered[:num_held_out]
+
+
+def windows_of(
+    token_lists: Iterable[Sequence[int]], separator: int, window_tokens: int
+) -> np.ndarray:
+    """Returns documents packed one after the other, each closed by the separator, as (N, W).
+
+    The last, unfilled window is dropped.
+    """
+    packed = [token for ids in token_lists for token in (*ids, separator)]
+    num_windows = len(packed) // window_tokens
+    packed = packed[: num_windows * window_tokens]
+    return np.array(packed, dtype=np.int64).reshape(num_windows, window_tokens)
+
+
+def collection_corpus(
+    notes: Sequence[Note], tokenizer: Tokenizer, window_tokens: int, max_tokens: int
+) -> Corpus:
+    """Returns a collection's corpus, at most `max_tokens` of it learnt.
+
+    Raises LearnError when there is too little to learn from or to hold out.
+    """
+    learnt, held_out = split_notes(notes)
+    forbidden = sum(not note.may_train for note in notes)
+    learnt_windows, held_out_windows = (
+        windows_of(
+            (tokenizer.encode(note.text) for note in part), tokenizer.separator_id, window_tokens
+        )
+        for part in (learnt, held_out)
+    )
+    if len(learnt_windows) < 8 or len(held_out_windows) < 1:
+        tokens = learnt_windows.size + held_out_windows.size
+        raise LearnError(
+            f"{len(learnt) + len(held_out)} different notes with about {tokens} tokens are too few "
+            f"to learn from and to hold some out; about {12 * window_tokens} tokens in several "
+            f"notes are needed" + (f" ({forbidden} notes say `train: no`)" if forbidden else "")
+        )
+    most = max(1, max_tokens // window_tokens)
+    return Corpus(
+        learnt_windows[:most],
+        held_out_windows,
+        tuple(learnt),
+        tuple(held_out),
+        learnt_windows[:most].size,
+    )
+
+
+def public_windows(
+    documents: Iterable[PublicDocument],
+    tokenizer: Tokenizer,
+    window_tokens: int,
+    tokens_per_genre: int,
+) -> dict[str, np.ndarray]:
+    """Returns each genre's windows, genres in alphabetical order."""
+    by_genre: dict[str, list[str]] = {}
+    for document in documents:
+        by_genre.setdefault(document.genre, []).append(document.text)
+    windows = {}
+    for genre in sorted(by_genre):
+        token_lists, num_tokens = [], 0
+        for text in sorted(by_genre[genre], key=order_key):
+            if num_tokens >= tokens_per_genre:
+                break
+            token_lists.append(tokenizer.encode(text, parse_special=genre in GENRES_WITH_MARKS))
+            num_tokens += len(token_lists[-1]) + 1
+        wanted = tokens_per_genre // window_tokens
+        windows[genre] = windows_of(token_lists, tokenizer.separator_id, window_tokens)[:wanted]
+    return windows

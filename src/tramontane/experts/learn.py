@@ -1,0 +1,397 @@
+"""From a collection's notes to an expert: split, trunk, rows, networks, held-out proof.
+
+An expert is a function of its own collection, the frozen base and the public text, for a given
+torch version, thread count and instruction set, which its manifest records.
+"""
+
+import hashlib
+import json
+import math
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, silu
+
+from tramontane.checkpoint.checkpoint import Checkpoint
+from tramontane.errors import LearnError
+from tramontane.experts.corpus import Corpus, collection_corpus, public_windows
+from tramontane.experts.expert_file import FORMAT, Expert, check_name, tensor_hash
+from tramontane.experts.public_text import PUBLIC_TEXT_SHA256, load_public_text
+from tramontane.experts.route import Row, fit_row
+from tramontane.experts.states import States, compute_states
+from tramontane.experts.training import Misfires, SavesNowAndThen, Schedule, Training
+from tramontane.files import held_alone
+from tramontane.model.transformer import Transformer, load_transformer
+from tramontane.notes.note import Note
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnSettings:
+    """What may be chosen; the defaults are METHODS 2.6, checked on real notes."""
+
+    width: int = 128
+    share_of_layers: float = 1 / 3
+    window_tokens: int = 256
+    batch_windows: int = 4
+    learning_rate: float = 8e-3
+    epochs: int = 0  # 0: by the amount of text
+    max_tokens: int = 100_000
+    row_tokens: int = 20_480
+    public_tokens_per_genre: int = 2_560
+    divergence_weight: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.width % 64 or self.width <= 0:
+            raise LearnError(f"width={self.width} must be a positive multiple of 64")
+        if not 0 < self.share_of_layers <= 1:
+            raise LearnError(f"share_of_layers={self.share_of_layers} must lie in (0, 1]")
+
+    def epochs_for(self, num_tokens: int) -> int:
+        """Returns the epochs: a second look teaches little once there is much text."""
+        return self.epochs or (3 if num_tokens < 30_000 else 2 if num_tokens < 60_000 else 1)
+
+
+class Work:
+    """Counts work in layer passes per token, which take about equal time, so that an ETA holds."""
+
+    # Measured on two cores: the output layer weighs as much as eight layers of SmolLM2; a step
+    # goes forward and back through layers and head, and now and then over a public window.
+    HEAD, BACK = 8.0, 1.6
+
+    def __init__(self, report: Report, total: float):
+        self.report, self.total, self.done = report, max(1, round(total)), 0.0
+        self.stage = "reading"
+
+    def add(self, units: float) -> None:
+        self.done += units
+        self.report(self.stage, min(round(self.done), self.total), self.total)
+
+
+def learn(
+    notes: Sequence[Note],
+    *,
+    name: str,
+    checkpoint: Checkpoint,
+    cache_folder: Path,
+    settings: LearnSettings | None = None,
+    owner: str = "",
+    licence: str = "",
+    salt: bytes = b"",
+    threads: int | None = None,
+    report: Report = lambda *_: None,
+) -> Expert:
+    """Returns the expert learnt from the notes, with its proof in the manifest.
+
+    `report(stage, done, total)` counts work in units of about equal time. Interrupted and called
+    again with the same arguments, it goes on where it stopped and returns the same expert.
+
+    Raises LearnError when there is too little text, or when nothing was learnt.
+    """
+    settings = settings or LearnSettings()
+    check_name(name)
+    if threads:
+        torch.set_num_threads(threads)
+    tokenizer = checkpoint.tokenizer()
+    corpus = collection_corpus(notes, tokenizer, settings.window_tokens, settings.max_tokens)
+    public = public_windows(
+        load_public_text(), tokenizer, settings.window_tokens, settings.public_tokens_per_genre
+    )
+    work_folder = cache_folder / "learning" / f"{name}-{run_key(checkpoint, corpus, settings)}"
+    with held_alone(cache_folder / "learning" / f"{name}.lock", f"learning {name!r}"):
+        remove_other_runs(work_folder, name)
+        run = Learning(checkpoint, corpus, public, settings, cache_folder, work_folder, report)
+        tensors, proof = run.run()
+        expert = Expert(
+            manifest_of(name, owner, licence, salt, checkpoint, corpus, settings, tensors, proof),
+            tensors,
+        )
+        shutil.rmtree(work_folder)
+    return expert
+
+
+def run_key(checkpoint: Checkpoint, corpus: Corpus, settings: LearnSettings) -> str:
+    """Returns what tells one learning from another, so that only the same one is gone on with."""
+    digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    digest.update(f"{checkpoint.sha256}{PUBLIC_TEXT_SHA256}{torch.__version__}".encode())
+    digest.update(f"{torch.get_num_threads()}".encode())
+    digest.update(corpus.learnt.tobytes() + corpus.held_out.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def remove_other_runs(work_folder: Path, name: str) -> None:
+    """Deletes what earlier, abandoned learnings of this name left in the cache."""
+    for folder in work_folder.parent.glob(f"{name}-{'[0-9a-f]' * 16}"):
+        if folder != work_folder:
+            shutil.rmtree(folder)
+
+
+class Learning:
+    """One learning under way."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        corpus: Corpus,
+        public: dict[str, np.ndarray],
+        settings: LearnSettings,
+        cache_folder: Path,
+        work_folder: Path,
+        report: Report,
+    ):
+        self.checkpoint, self.corpus, self.public = checkpoint, corpus, public
+        self.settings, self.cache_folder, self.work_folder = settings, cache_folder, work_folder
+        config = checkpoint.config
+        self.first = config.num_layers - math.ceil(config.num_layers * settings.share_of_layers)
+        self.schedule = Schedule(
+            num_windows=len(corpus.learnt),
+            batch_windows=settings.batch_windows,
+            epochs=settings.epochs_for(corpus.num_tokens),
+            learning_rate=settings.learning_rate,
+            divergence_weight=settings.divergence_weight,
+            seed=settings.seed,
+        )
+        self.work = Work(report, self.total_work())
+
+    def total_work(self) -> float:
+        L, top = self.checkpoint.config.num_layers, 0
+        top = L - self.first
+        learnt, held_out = self.corpus.learnt.size, self.corpus.held_out.size
+        public = sum(windows.size for windows in self.public.values())
+        row_tokens = min(learnt, self.settings.row_tokens)
+        states = (learnt + held_out) * self.first + row_tokens * top + public * L
+        epochs = self.schedule.epochs
+        steps = learnt * epochs * self.step_cost()
+        return states + steps + held_out * (epochs + 2) * (top + Work.HEAD)
+
+    def step_cost(self) -> float:
+        top = self.checkpoint.config.num_layers - self.first
+        public = 0.5 / self.settings.batch_windows * top * (2 + Work.BACK)
+        return top * (1 + Work.BACK) + 2 * Work.HEAD + public
+
+    def run(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Returns the expert's tensors and the proof of what it learnt."""
+        transformer = load_transformer(self.checkpoint)
+        corpus = self.corpus
+        own = self.states(transformer, corpus.learnt, self.row_windows, self.work_folder)
+        held_out = self.states(transformer, corpus.held_out, len(corpus.held_out), self.work_folder)
+        public_all = np.concatenate(list(self.public.values()))
+        public = self.states(transformer, public_all, len(public_all), self.cache_folder)
+
+        rows = self.fit_rows(own, public)
+        tensors = self.starting_tensors(transformer, own, rows)
+        misfires = self.misfires(public, rows)
+        training = Training(transformer, self.first, tensors, self.schedule, misfires)
+        before = self.evaluate(training, held_out, with_expert=False)
+        self.teach(training, own, held_out)
+        after = training.best_loss
+        if not after < before:
+            raise LearnError(
+                f"nothing was learnt: on {len(corpus.held_out_notes)} notes held out, perplexity "
+                f"is {math.exp(after):.2f} with the expert and {math.exp(before):.2f} without; "
+                "nothing was kept. More notes, or notes more alike, may help"
+            )
+        learnt = {name: tensor.numpy() for name, tensor in training.best.items()}
+        learnt |= {f"layers.{layer}.row": row.row_D for layer, row in rows.items()}
+        return learnt, {
+            "held_out": {
+                "perplexity_before": round(math.exp(before), 4),
+                "perplexity_after": round(math.exp(after), 4),
+                "notes": len(corpus.held_out_notes),
+                "tokens": int(corpus.held_out.size),
+                "window_tokens": self.settings.window_tokens,
+            },
+            "gates": self.gate_rates(rows, held_out),
+        }
+
+    @property
+    def row_windows(self) -> int:
+        return self.settings.row_tokens // self.settings.window_tokens
+
+    def states(
+        self, transformer: Transformer, windows: np.ndarray, num_with_h: int, folder: Path
+    ) -> States:
+        self.work.stage = "reading"
+        W, L = windows.shape[1], self.checkpoint.config.num_layers
+        last = 0
+
+        def count(done: int, total: int) -> None:
+            nonlocal last
+            with_h = max(0, min(done, num_with_h) - min(last, num_with_h))
+            self.work.add(W * ((done - last) * self.first + with_h * (L - self.first)))
+            last = done
+
+        return compute_states(
+            transformer,
+            self.checkpoint.sha256,
+            windows,
+            self.first,
+            folder,
+            count,
+            num_with_h=num_with_h,
+        )
+
+    def genre_slices(self) -> dict[str, slice]:
+        """Returns where each genre's windows stand among the public ones."""
+        slices, begin = {}, 0
+        for genre, windows in self.public.items():
+            slices[genre] = slice(begin, begin + len(windows))
+            begin += len(windows)
+        return slices
+
+    def fit_rows(self, own: States, public: States) -> dict[int, Row]:
+        D = self.checkpoint.config.model_width
+        rows = {}
+        for index in range(len(own.h)):
+            by_genre = {
+                genre: public.h[index, where].reshape(-1, D).astype(np.float32)
+                for genre, where in self.genre_slices().items()
+            }
+            own_TD = own.h[index].reshape(-1, D).astype(np.float32)
+            rows[self.first + index] = fit_row(own_TD, by_genre)
+        return rows
+
+    def starting_tensors(
+        self, transformer: Transformer, own: States, rows: dict[int, Row]
+    ) -> dict[str, Tensor]:
+        """Returns an expert that adds nothing yet.
+
+        Gate and up rows are those of the base's neurons that speak loudest on the collection,
+        which learns faster than random ones (METHODS 2.8); down is zero.
+        """
+        config, m = self.checkpoint.config, self.settings.width
+        tensors = {}
+        for layer, row in rows.items():
+            h_TD = torch.from_numpy(
+                own.h[layer - self.first].reshape(-1, config.model_width).astype(np.float32)
+            )[:8192]
+            gate_FD, up_FD = strongest_neurons(transformer, layer, h_TD, m)
+            tensors |= {
+                f"layers.{layer}.gate": gate_FD,
+                f"layers.{layer}.up": up_FD,
+                f"layers.{layer}.down": torch.zeros(config.model_width, m),
+                f"layers.{layer}.row": torch.from_numpy(row.row_D),
+            }
+        return tensors
+
+    def misfires(self, public: States, rows: dict[int, Row]) -> Misfires:
+        open_NW = np.zeros(public.h.shape[1:3], dtype=bool)
+        for layer, row in rows.items():
+            open_NW |= public.h[layer - self.first].astype(np.float32) @ row.row_D > 0
+        hit = np.flatnonzero(open_NW.any(axis=1))
+        order = np.random.default_rng([self.settings.seed, 1]).permutation(hit)
+        return Misfires(public.trunk[order], open_NW[order])
+
+    def evaluate(self, training: Training, held_out: States, *, with_expert: bool) -> float:
+        cost = training.transformer.config.num_layers - self.first + Work.HEAD
+        return training.evaluate(
+            held_out.trunk,
+            self.corpus.held_out,
+            with_expert=with_expert,
+            report=lambda tokens: self.work.add(tokens * cost),
+        )
+
+    def teach(self, training: Training, own: States, held_out: States) -> None:
+        """Runs the schedule to its end, from the saved state if there is one."""
+        state_file = self.work_folder / "training.safetensors"
+        if state_file.exists():
+            training.load(state_file)
+            self.work.add(training.step * self.step_tokens() * self.step_cost())
+        save_now_and_then = SavesNowAndThen(training, state_file)
+        self.work.stage = "learning"
+        while training.step < self.schedule.num_steps:
+            training.take_step(own.trunk, self.corpus.learnt)
+            self.work.add(self.step_tokens() * self.step_cost())
+            if training.step % self.schedule.steps_per_epoch == 0:
+                training.note_epoch(self.evaluate(training, held_out, with_expert=True))
+            save_now_and_then()
+
+    def step_tokens(self) -> float:
+        return self.corpus.learnt.size / self.schedule.steps_per_epoch
+
+    def gate_rates(self, rows: dict[int, Row], held_out: States) -> dict[str, Any]:
+        """Returns mean open rates over layers: on held-out notes and on public text by genre."""
+        D = self.checkpoint.config.model_width
+        held_out_rates = [
+            float((held_out.h[layer - self.first].reshape(-1, D).astype(np.float32) @ row.row_D > 0).mean())
+            for layer, row in rows.items()
+        ]
+        genres = self.public.keys()
+        return {
+            "own_held_out": round(float(np.mean(held_out_rates)), 5),
+            "public": {
+                genre: round(float(np.mean([row.public_open[genre] for row in rows.values()])), 5)
+                for genre in genres
+            },
+            "bias_std": round(float(np.mean([row.margin_of_bias for row in rows.values()])), 4),
+        }
+
+
+@torch.no_grad()
+def strongest_neurons(
+    transformer: Transformer, layer: int, h_TD: Tensor, m: int
+) -> tuple[Tensor, Tensor]:
+    """Returns gate and up rows (m, D) of the base's neurons with the largest mean output.
+
+    Of a mixture, the first base expert's neurons serve.
+    """
+    block = transformer.layers[layer]
+    if hasattr(block, "ffn"):
+        gate_FD, up_FD, down_DF = (
+            getattr(block.ffn, n).weight for n in ("gate", "up", "down")
+        )
+    else:
+        gate_FD, up_FD, down_DF = (getattr(block.experts, n)[0] for n in ("gate", "up", "down"))
+    output_TF = silu(linear(h_TD, gate_FD)) * linear(h_TD, up_FD)
+    strength_F = output_TF.abs().mean(dim=0) * down_DF.norm(dim=0)
+    chosen = strength_F.sort(descending=True, stable=True).indices[:m].sort().values
+    if len(chosen) < m:
+        raise LearnError(f"width {m} is more than the base's {len(gate_FD)} neurons")
+    return gate_FD[chosen].float(), up_FD[chosen].float()
+
+
+def manifest_of(
+    name: str,
+    owner: str,
+    licence: str,
+    salt: bytes,
+    checkpoint: Checkpoint,
+    corpus: Corpus,
+    settings: LearnSettings,
+    tensors: dict[str, np.ndarray],
+    proof: dict[str, Any],
+) -> dict[str, Any]:
+    """Returns what an expert says of itself; no clock time and no text of any note."""
+    salted = sorted(
+        hashlib.sha256(salt + bytes.fromhex(note.sha256)).hexdigest() for note in corpus.learnt_notes
+    )
+    return {
+        "format": FORMAT,
+        "name": name,
+        "owner": owner,
+        "licence": licence,
+        "base": {"name": checkpoint.name, "sha256": checkpoint.sha256},
+        "form": "swiglu",
+        "layers": sorted({int(tensor.split(".")[1]) for tensor in tensors}),
+        "width": settings.width,
+        "settings": asdict(settings) | {"epochs": settings.epochs_for(corpus.num_tokens)},
+        "notes": {"number": len(salted), "salted_sha256": salted, "tokens": corpus.num_tokens},
+        "public_text_sha256": PUBLIC_TEXT_SHA256,
+        "tensor_hash": tensor_hash(tensors),
+        "made_with": {
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "machine": platform.machine(),
+        },
+        **proof,
+    }

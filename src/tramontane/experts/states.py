@@ -1,0 +1,109 @@
+"""The frozen base's states on disk, computed once: trunk states and the blocks' inputs.
+
+The trunk is what lies below the first notes layer. Its output never changes while an expert is
+learnt, so each window passes it once. Files are derived data in the cache; an interrupted
+computation goes on at the batch where it stopped.
+
+N windows, W tokens per window, D model width, L notes layers.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tramontane.files import write_whole
+from tramontane.model.attention import WindowAttention
+from tramontane.model.transformer import Transformer
+
+# One batch size for all: a result's bits may depend on how many rows a matrix product has.
+WINDOWS_PER_BATCH = 8
+
+
+class Recorder:
+    """Stands where notes experts stand and only writes down what the blocks are given."""
+
+    def __init__(self):
+        self.h_by_layer: dict[int, Tensor] = {}
+
+    def add_to(self, layer: int, y_TD: Tensor, h_TD: Tensor) -> Tensor:
+        self.h_by_layer[layer] = h_TD
+        return y_TD
+
+
+@dataclass(frozen=True)
+class States:
+    """Memory-mapped states: trunk (N, W, D), and h (L, M, W, D) of the first M windows."""
+
+    trunk: np.ndarray
+    h: np.ndarray
+
+
+def states_key(base_sha256: str, first: int, num_with_h: int, windows_NW: np.ndarray) -> str:
+    content = f"{base_sha256}|{first}|{num_with_h}|{windows_NW.shape}|{torch.__version__}|".encode()
+    return hashlib.sha256(content + windows_NW.tobytes()).hexdigest()[:32]
+
+
+@torch.inference_mode()
+def compute_states(
+    transformer: Transformer,
+    base_sha256: str,
+    windows_NW: np.ndarray,
+    first: int,
+    cache_folder: Path,
+    report: Callable[[int, int], None],
+    *,
+    num_with_h: int = 0,
+) -> States:
+    """Returns the windows' states at layer `first`, and what the blocks above are given.
+
+    The latter for the first `num_with_h` windows, in float16: they only fit router rows, whose
+    noise is far larger.
+    """
+    config = transformer.config
+    N, W = windows_NW.shape
+    D, L = config.model_width, config.num_layers - first
+    M = min(N, num_with_h)
+    folder = cache_folder / "states" / states_key(base_sha256, first, M, windows_NW)
+    folder.mkdir(parents=True, exist_ok=True)
+    progress_file = folder / "windows.json"
+    trunk = open_array(folder / "trunk.npy", (N, W, D), np.float32)
+    h = open_array(folder / "h.npy", (L, M, W, D), np.float16)
+    done = json.loads(progress_file.read_text()) if progress_file.exists() else 0
+
+    attend = WindowAttention(W)
+    report(done, N)
+    for begin in range(done, N, WINDOWS_PER_BATCH):
+        batch_BW = torch.from_numpy(windows_NW[begin : begin + WINDOWS_PER_BATCH])
+        end = begin + len(batch_BW)
+        positions_T = torch.arange(W).repeat(len(batch_BW))
+        rope = transformer.rope(positions_T)
+        x_TD = transformer.run(transformer.embed(batch_BW.flatten()), rope, attend, end=first)
+        trunk[begin:end] = x_TD.view(-1, W, D).numpy()
+        if begin < M:
+            recorder = Recorder()
+            transformer.run(x_TD, rope, attend, recorder, first=first)
+            for layer, h_TD in recorder.h_by_layer.items():
+                kept_BWD = h_TD.view(-1, W, D)[: M - begin]
+                h[layer - first, begin : begin + len(kept_BWD)] = kept_BWD.half().numpy()
+        if end == N or (end // WINDOWS_PER_BATCH) % 8 == 0:
+            trunk.flush()
+            h.flush()
+            write_whole(progress_file, json.dumps(end).encode())
+        report(end, N)
+    return States(trunk, h)
+
+
+def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
+    """Returns the memory-mapped array in `path`, made if it is not there or has another shape."""
+    if path.exists():
+        array = np.load(path, mmap_mode="r+")
+        if array.shape == shape and array.dtype == dtype:
+            return array
+    path.unlink(missing_ok=True)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)

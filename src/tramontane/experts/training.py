@@ -1,0 +1,201 @@
+"""The steps that teach one expert: batches, losses, optimizer, and a state that survives a kill.
+
+N windows, W tokens per window, B windows per batch, T = B · W tokens, D model width.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from tramontane.experts.loss import divergence, next_token_loss, token_losses
+from tramontane.files import write_whole
+from tramontane.model.attention import WindowAttention
+from tramontane.model.notes_experts import NotesExperts
+from tramontane.model.transformer import Transformer
+
+SECONDS_BETWEEN_SAVES = 20
+MAX_DIVERGENCE_POSITIONS = 64
+
+
+@dataclass(frozen=True)
+class Misfires:
+    """Public windows on which a gate opens, and where: what must stay as the base has it."""
+
+    trunk_NWD: np.ndarray
+    open_NW: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    num_windows: int
+    batch_windows: int
+    epochs: int
+    learning_rate: float
+    divergence_weight: float
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.num_windows / self.batch_windows)
+
+    @property
+    def num_steps(self) -> int:
+        return self.steps_per_epoch * self.epochs
+
+    def rate_at(self, step: int) -> float:
+        """Returns the learning rate: 5 % warm-up, then a cosine to zero."""
+        warm_up = max(1, round(0.05 * self.num_steps))
+        if step < warm_up:
+            return self.learning_rate * (step + 1) / warm_up
+        progress = (step - warm_up) / max(1, self.num_steps - warm_up)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def batch(self, step: int) -> np.ndarray:
+        """Returns the indices of a step's windows: each epoch is one shuffle of them all."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.num_windows)
+        return order[place * self.batch_windows : (place + 1) * self.batch_windows]
+
+
+class Training:
+    """One expert being learnt above the trunk of a frozen base."""
+
+    def __init__(
+        self,
+        transformer: Transformer,
+        first: int,
+        tensors: dict[str, Tensor],
+        schedule: Schedule,
+        misfires: Misfires,
+    ):
+        self.transformer, self.first = transformer, first
+        self.schedule, self.misfires = schedule, misfires
+        # Within NotesExperts one expert of any hash; its own is known only when it is learnt.
+        self.notes = NotesExperts({"learning": tensors})
+        self.networks = {
+            layer: here.networks[0].requires_grad_(True) for layer, here in self.notes.layers.items()
+        }
+        self.parameters = {
+            f"layers.{layer}.{name}": parameter
+            for layer, network in self.networks.items()
+            for name, parameter in network.named_parameters()
+        }
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.0
+        )
+        self.step = 0
+        self.best_loss = math.inf
+        self.best: dict[str, Tensor] = {}
+
+    def top(self, trunk_BWD: np.ndarray, *, with_expert: bool) -> Tensor:
+        """Returns the normalised final states (T, D) of windows given by their trunk states."""
+        B, W, _ = trunk_BWD.shape
+        rope = self.transformer.rope(torch.arange(W).repeat(B))
+        x_TD = torch.from_numpy(np.array(trunk_BWD)).flatten(0, 1)
+        notes = self.notes.at() if with_expert else None
+        x_TD = self.transformer.run(x_TD, rope, WindowAttention(W), notes, first=self.first)
+        return self.transformer.final_norm(x_TD)
+
+    def take_step(self, trunk_NWD: np.ndarray, windows_NW: np.ndarray) -> float:
+        """Learns from one batch; returns its loss in nats per token."""
+        batch = np.sort(self.schedule.batch(self.step))
+        weight_VD = self.transformer.output_weight()
+        states_TD = self.top(trunk_NWD[batch], with_expert=True)
+        # The last token of a window has no successor in it.
+        states = states_TD.unflatten(0, (len(batch), -1))[:, :-1].flatten(0, 1)
+        targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten()
+        loss = next_token_loss(states, weight_VD, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        (loss + self.misfire_loss(weight_VD)).backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate_at(self.step)
+        self.optimizer.step()
+        self.step += 1
+        return float(loss.detach())
+
+    def misfire_loss(self, weight_VD: Tensor) -> Tensor | float:
+        """Returns the weighted KL to the base where a gate opens on public text, every other step."""
+        if self.step % 2 or not len(self.misfires.trunk_NWD) or not self.schedule.divergence_weight:
+            return 0.0
+        chosen = (self.step // 2) % len(self.misfires.trunk_NWD)
+        trunk_BWD = self.misfires.trunk_NWD[chosen : chosen + 1]
+        positions = np.flatnonzero(self.misfires.open_NW[chosen])[:MAX_DIVERGENCE_POSITIONS]
+        with torch.no_grad():
+            base_TD = self.top(trunk_BWD, with_expert=False)[positions]
+        model_TD = self.top(trunk_BWD, with_expert=True)[positions]
+        return self.schedule.divergence_weight * divergence(base_TD, model_TD, weight_VD)
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        trunk_NWD: np.ndarray,
+        windows_NW: np.ndarray,
+        *,
+        with_expert: bool,
+        report: Callable[[int], None] = lambda _: None,
+    ) -> float:
+        """Returns the mean loss of windows in nats per token; reports tokens as they are read."""
+        losses = []
+        for begin in range(0, len(windows_NW), 8):
+            batch = slice(begin, begin + 8)
+            states_TD = self.top(trunk_NWD[batch], with_expert=with_expert)
+            states = states_TD.unflatten(0, (-1, windows_NW.shape[1]))[:, :-1].flatten(0, 1)
+            targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten()
+            losses.append(token_losses(states, self.transformer.output_weight(), targets))
+            report(windows_NW[batch].size)
+        return float(torch.cat(losses).double().mean())
+
+    def note_epoch(self, held_out_loss: float) -> None:
+        """Keeps the networks of the epoch that did best on held-out notes."""
+        if held_out_loss < self.best_loss:
+            self.best_loss = held_out_loss
+            self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    def save(self, path: Path) -> None:
+        tensors = {f"now.{name}": p.detach() for name, p in self.parameters.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state[parameter].items():
+                tensors[f"{key}.{name}"] = value
+        metadata = {"progress": json.dumps({"step": self.step, "best_loss": self.best_loss})}
+        write_whole(path, save_tensors(tensors, metadata=metadata))
+
+    def load(self, path: Path) -> None:
+        """Goes on exactly where `save` stopped."""
+        data = path.read_bytes()
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        progress = json.loads(header["__metadata__"]["progress"])
+        tensors = load_tensors(data)
+        self.step, self.best_loss = progress["step"], progress["best_loss"]
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[f"now.{name}"])
+                self.optimizer.state[parameter] = {
+                    key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+                }
+        self.best = {
+            name: tensors[f"best.{name}"] for name in self.parameters if f"best.{name}" in tensors
+        }
+
+
+class SavesNowAndThen:
+    """Saves a training when enough time has passed; what is learnt doesn't depend on when."""
+
+    def __init__(self, training: Training, path: Path):
+        self.training, self.path = training, path
+        self.last = time.monotonic()
+
+    def __call__(self) -> None:
+        if time.monotonic() - self.last >= SECONDS_BETWEEN_SAVES:
+            self.training.save(self.path)
+            self.last = time.monotonic()

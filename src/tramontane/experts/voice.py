@@ -1,0 +1,31 @@
+"""Who spoke: an expert's part in a token.
+
+share    gate-weighted norm of its contribution, measured in the forward pass itself (cheap)
+effect   log-probability with all experts minus log-probability with this one absent at every
+         position, the prompt's too, the choice of the best two made anew (exact)
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tramontane.engine.engine import Engine
+
+
+def effect(
+    engine: Engine, token_ids: Sequence[int], experts: Sequence[str], *, start: int = 1
+) -> np.ndarray:
+    """Returns (T, E) float32, nats: how much each expert raised each token from `start` on.
+
+    One further pass per expert; columns stand in the order of `experts`.
+    """
+    everyone = tuple(sorted(experts))
+    together_T = engine.score(token_ids, experts=everyone, start=start)
+    columns = [
+        together_T
+        - engine.score(
+            token_ids, experts=tuple(other for other in everyone if other != absent), start=start
+        )
+        for absent in experts
+    ]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(together_T), 0), np.float32)
