@@ -322,7 +322,11 @@ class Learning:
         """Returns mean open rates over layers: on held-out notes and on public text by genre."""
         D = self.checkpoint.config.model_width
         held_out_rates = [
-            float((held_out.h[layer - self.first].reshape(-1, D).astype(np.float32) @ row.row_D > 0).mean())
+            float(
+                (
+                    held_out.h[layer - self.first].reshape(-1, D).astype(np.float32) @ row.row_D > 0
+                ).mean()
+            )
             for layer, row in rows.items()
         ]
         genres = self.public.keys()
@@ -346,9 +350,7 @@ def strongest_neurons(
     """
     block = transformer.layers[layer]
     if hasattr(block, "ffn"):
-        gate_FD, up_FD, down_DF = (
-            getattr(block.ffn, n).weight for n in ("gate", "up", "down")
-        )
+        gate_FD, up_FD, down_DF = (getattr(block.ffn, n).weight for n in ("gate", "up", "down"))
     else:
         gate_FD, up_FD, down_DF = (getattr(block.experts, n)[0] for n in ("gate", "up", "down"))
     output_TF = silu(linear(h_TD, gate_FD)) * linear(h_TD, up_FD)
@@ -372,7 +374,8 @@ def manifest_of(
 ) -> dict[str, Any]:
     """Returns what an expert says of itself; no clock time and no text of any note."""
     salted = sorted(
-        hashlib.sha256(salt + bytes.fromhex(note.sha256)).hexdigest() for note in corpus.learnt_notes
+        hashlib.sha256(salt + bytes.fromhex(note.sha256)).hexdigest()
+        for note in corpus.learnt_notes
     )
     return {
         "format": FORMAT,

@@ -61,7 +61,9 @@ def read_mixture(path: Path) -> Mixture:
     """Returns the mixture in a file; raises ExpertError when it isn't one or was edited badly."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        mixture = Mixture(path.name.removesuffix(SUFFIX), content["base"], tuple(content["experts"]))
+        mixture = Mixture(
+            path.name.removesuffix(SUFFIX), content["base"], tuple(content["experts"])
+        )
         said = content["hash"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
         raise ExpertError(f"{path}: not a mixture file ({type(error).__name__}: {error})") from None

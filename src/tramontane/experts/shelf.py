@@ -139,7 +139,9 @@ class Shelf:
         if base_sha256:
             return Mixture(name, base_sha256)
         names = [file.name.removesuffix(SUFFIX) for file in self.mixtures_folder.glob(f"*{SUFFIX}")]
-        hint = f"there are: {', '.join(sorted(names))}" if names else "`tramontane mixture new NAME`"
+        hint = (
+            f"there are: {', '.join(sorted(names))}" if names else "`tramontane mixture new NAME`"
+        )
         raise NotFound(f"no mixture {name!r}; {hint}")
 
     def put_in_place(self, record: ExpertRecord, mixture: Mixture) -> Mixture:

@@ -82,7 +82,8 @@ class Training:
         # Within NotesExperts one expert of any hash; its own is known only when it is learnt.
         self.notes = NotesExperts({"learning": tensors})
         self.networks = {
-            layer: here.networks[0].requires_grad_(True) for layer, here in self.notes.layers.items()
+            layer: here.networks[0].requires_grad_(True)
+            for layer, here in self.notes.layers.items()
         }
         self.parameters = {
             f"layers.{layer}.{name}": parameter

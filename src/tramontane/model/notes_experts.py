@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from tramontane.model.feed_forward import swiglu
 
@@ -86,7 +85,9 @@ class LayerExperts:
 
         `allowed_TE` closes experts for the tokens of requests that don't have them in place.
         """
-        logits_TE = linear(h_TD.float(), self.rows_ED)
+        # One product per row: in a joint one a row's bits would depend on how many stand beside
+        # it, and a gate on experts that this token's request doesn't have in place.
+        logits_TE = torch.stack([h_TD.float() @ row_D for row_D in self.rows_ED], dim=-1)
         if allowed_TE is not None:
             logits_TE = logits_TE.masked_fill(~allowed_TE, -torch.inf)
         alphas_TE = gate_weights(logits_TE)
