@@ -24,7 +24,7 @@ from tramontane.errors import LearnError
 from tramontane.experts.corpus import Corpus, collection_corpus, public_windows
 from tramontane.experts.expert_file import FORMAT, Expert, check_name, tensor_hash
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256, load_public_text
-from tramontane.experts.route import Row, fit_row
+from tramontane.experts.route import Row, fit_row, open_rate
 from tramontane.experts.states import States, compute_states
 from tramontane.experts.training import Misfires, SavesNowAndThen, Schedule, Training
 from tramontane.files import held_alone
@@ -322,11 +322,7 @@ class Learning:
         """Returns mean open rates over layers: on held-out notes and on public text by genre."""
         D = self.checkpoint.config.model_width
         held_out_rates = [
-            float(
-                (
-                    held_out.h[layer - self.first].reshape(-1, D).astype(np.float32) @ row.row_D > 0
-                ).mean()
-            )
+            open_rate(held_out.h[layer - self.first].reshape(-1, D), row.row_D)
             for layer, row in rows.items()
         ]
         genres = self.public.keys()

@@ -83,7 +83,10 @@ class Shelf:
         )
 
     def find(self, name_or_hash: str) -> ExpertRecord:
-        """Returns an expert by name, or by at least 8 digits of its hash; NotFound says what is near."""
+        """Returns an expert by name, or by 8 or more digits of its hash.
+
+        NotFound says which names are near.
+        """
         records = self.ls()
         for record in records:
             if record.name == name_or_hash:

@@ -125,10 +125,14 @@ class Training:
         return float(loss.detach())
 
     def misfire_loss(self, weight_VD: Tensor) -> Tensor | float:
-        """Returns the weighted KL to the base where a gate opens on public text, every other step."""
-        if self.step % 2 or not len(self.misfires.trunk_NWD) or not self.schedule.divergence_weight:
+        """Returns the weighted KL to the base where a gate opens on public text.
+
+        Every other step, on one window: gates misfire rarely, and this costs a tenth of a step.
+        """
+        num_misfires = len(self.misfires.trunk_NWD)
+        if self.step % 2 or not num_misfires or not self.schedule.divergence_weight:
             return 0.0
-        chosen = (self.step // 2) % len(self.misfires.trunk_NWD)
+        chosen = (self.step // 2) % num_misfires
         trunk_BWD = self.misfires.trunk_NWD[chosen : chosen + 1]
         positions = np.flatnonzero(self.misfires.open_NW[chosen])[:MAX_DIVERGENCE_POSITIONS]
         with torch.no_grad():
