@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tramontane.checkpoint.gguf_config import architecture_of, gguf_config
-from tramontane.checkpoint.gguf_file import read_gguf
+from tramontane.checkpoint.gguf_config import architecture_of as gguf_architecture_of
+from tramontane.checkpoint.gguf_config import gguf_config
+from tramontane.checkpoint.gguf_file import parts_of, read_gguf
+from tramontane.checkpoint.hf_config import architecture_of as hf_architecture_of
+from tramontane.checkpoint.hf_config import hf_config
+from tramontane.checkpoint.hf_tokenizer import tokenizer_in
 from tramontane.checkpoint.mapping import map_tensors
 from tramontane.checkpoint.model_config import ModelConfig
+from tramontane.checkpoint.safetensors_folder import PICKLED, read_folder
 from tramontane.checkpoint.tensors import TensorAt, read_tensor
 from tramontane.errors import CheckpointError
 from tramontane.files import sha256_of
@@ -78,20 +83,38 @@ def open_checkpoint(
     sha256: str | None = None,
     hash_file: Callable[[Path], str] = sha256_of,
 ) -> Checkpoint:
-    """Returns the model in a .gguf file (or any part of a split one).
+    """Returns the model in a .gguf file (or any part of a split one), or in a folder.
 
-    `sha256` is the model's hash where it is known already; otherwise it is computed with
-    `hash_file` when first asked for. Raises CheckpointError naming the file and the culprit.
+    A folder holds config.json with safetensors, or GGUF files of one model. `sha256` is the
+    model's hash where it is known already; otherwise it is computed with `hash_file` when first
+    asked for. Raises CheckpointError naming the file and the culprit.
     """
     if not path.exists():
         raise CheckpointError(f"{path}: there is no such file or folder")
-    return open_gguf(path, sha256, hash_file)
+    if not path.is_dir():
+        if path.suffix in PICKLED:
+            raise CheckpointError(
+                f"{path}: unpickling can run any code, so it isn't done here; "
+                "look for the GGUF or safetensors version of this model"
+            )
+        if path.suffix == ".safetensors":
+            raise CheckpointError(
+                f"{path}: its config.json is needed too; give the folder that holds both"
+            )
+        return open_gguf(path, sha256, hash_file)
+    if not (path / "config.json").is_file() and (inside := sorted(path.glob("*.gguf"))):
+        first_parts = {parts_of(file)[0] for file in inside}
+        if len(first_parts) > 1:
+            names = ", ".join(sorted(file.name for file in first_parts))
+            raise CheckpointError(f"{path}: several models are there: {names}; give one of them")
+        return open_gguf(first_parts.pop(), sha256, hash_file)
+    return open_folder(path, sha256, hash_file)
 
 
 def open_gguf(path: Path, sha256: str | None, hash_file: Callable[[Path], str]) -> Checkpoint:
     gguf = read_gguf(path)
     config = gguf_config(gguf)
-    names = architecture_of(gguf).names
+    names = gguf_architecture_of(gguf).names
 
     def make_tokenizer() -> "Tokenizer":
         from tramontane.tokenizer.tokenizer import Tokenizer
@@ -105,6 +128,23 @@ def open_gguf(path: Path, sha256: str | None, hash_file: Callable[[Path], str]) 
         tensors=map_tensors(path, gguf.tensors, names, config),
         metadata=gguf.metadata,
         make_tokenizer=make_tokenizer,
+        hash_file=hash_file,
+        known_sha256=sha256,
+    )
+
+
+def open_folder(path: Path, sha256: str | None, hash_file: Callable[[Path], str]) -> Checkpoint:
+    folder = read_folder(path)
+    config_file = path / "config.json"
+    config = hf_config(config_file, folder.config)
+    names = hf_architecture_of(config_file, folder.config).names
+    return Checkpoint(
+        name=path.resolve().name,
+        config=config,
+        files=folder.files,
+        tensors=map_tensors(path, folder.tensors, names, config),
+        metadata=folder.config,
+        make_tokenizer=lambda: tokenizer_in(path, folder.config),
         hash_file=hash_file,
         known_sha256=sha256,
     )
