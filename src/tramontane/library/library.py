@@ -1,0 +1,246 @@
+"""The library: collections of notes in one file, kept equal to their folders, and searched.
+
+PASSAGES ⇄ DISK → HITS. This folder is the only one that speaks SQL.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tramontane.errors import LibraryError, NotesError, NotFound
+from tramontane.files import held_alone
+from tramontane.library.database import Database
+from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
+from tramontane.library.search import Searcher
+from tramontane.library.sync import Place, sync, tidy
+from tramontane.notes.folder import UnreadableError, read_bytes
+from tramontane.notes.sentences import Sentence, split_sentences
+
+MAX_NAME_CHARS = 80
+SALT_BYTES = 32
+
+Report = Callable[[str, int, int], None]
+
+
+class Library:
+    """A person's notes in one SQLite file; safe to use from several threads and processes.
+
+    `embed` turns texts into unit rows of float32; without it search goes by words alone.
+    """
+
+    def __init__(self, file: Path, embed: Callable[[list[str]], np.ndarray] | None = None):
+        self.file = Path(file)
+        self._embed = embed
+        self._model = getattr(embed, "name", "unnamed")
+        self._database = Database(self.file)
+        self._searcher = Searcher(self._database, embed, self._model)
+
+    def __enter__(self) -> "Library":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def add_collection(
+        self, name: str, folder: Path, owner: str = "", licence: str = ""
+    ) -> Collection:
+        """Returns the collection, new or known; its notes come with `sync`.
+
+        A known name with the same folder gets the new owner and licence, where given.
+        """
+        folder = Path(folder).expanduser()
+        if not folder.is_dir():
+            what = "is a file, not a folder" if folder.exists() else "no such folder"
+            raise NotesError(f"{folder}: {what}; give the folder that holds your notes")
+        folder = folder.resolve()
+        _check_name(name)
+        with self._database.writing() as db:
+            known = db.execute("SELECT folder FROM collections WHERE name = ?", (name,)).fetchone()
+            if known is None:
+                db.execute(
+                    "INSERT INTO collections (name, folder, owner, licence, salt) "
+                    "VALUES (?, ?, ?, ?, ?)",
+                    (name, _storable(folder), owner, licence, secrets.token_bytes(SALT_BYTES)),
+                )
+            elif known[0] == str(folder):
+                db.execute(
+                    "UPDATE collections SET owner = coalesce(nullif(?, ''), owner), "
+                    "licence = coalesce(nullif(?, ''), licence) WHERE name = ?",
+                    (owner, licence, name),
+                )
+            else:
+                raise LibraryError(
+                    f"the collection {name!r} is the folder {known[0]}, not {folder}; "
+                    "choose another name, or remove that collection first"
+                )
+        return self.collection(name)
+
+    def collections(self) -> list[Collection]:
+        """Returns every collection, by name."""
+        with self._database.reading() as db:
+            return _collections(db, "")
+
+    def collection(self, name: str) -> Collection:
+        """Returns one collection; raises NotFound with the names there are."""
+        with self._database.reading() as db:
+            found = _collections(db, "WHERE c.name = ?", name)
+            if found:
+                return found[0]
+            raise _no_collection(db, name)
+
+    def remove_collection(self, name: str) -> None:
+        """Removes a collection's notes, passages and vectors; its folder is not touched."""
+        with self._alone():
+            with self._database.writing() as db:
+                collection_id, _ = _find(db, name)
+                db.execute("DELETE FROM collections WHERE id = ?", (collection_id,))
+                db.execute("UPDATE state SET revision = revision + 1")
+            tidy(self._database, has_removed=True)
+
+    def sync(
+        self,
+        name: str,
+        report: Report = lambda *_: None,
+        *,
+        dry_run: bool = False,
+        allow_emptying: bool = False,
+    ) -> SyncReport:
+        """Makes the collection equal to its folder; with `dry_run`, only says what that would do.
+
+        Raises LibraryError rather than remove every note because a folder vanished or became
+        empty, unless `allow_emptying`; Busy while another process syncs into this library.
+        """
+        with self._database.reading() as db:
+            collection_id, folder = _find(db, name)
+        place = Place(self._database, collection_id, name, folder, self._embed, self._model)
+        if dry_run:
+            return sync(place, report, dry_run=True, allow_emptying=allow_emptying)
+        with self._alone():
+            return sync(place, report, allow_emptying=allow_emptying)
+
+    def search(
+        self, question: str, *, collections: Sequence[str] | None = None, limit: int = 8
+    ) -> list[Hit]:
+        """Returns the best passages for a question, best first; any text is a safe question.
+
+        `collections` None means all of them, an empty one none.
+        """
+        collection_ids = None
+        if collections is not None:
+            with self._database.reading() as db:
+                collection_ids = [_find(db, name)[0] for name in collections]
+            if not collection_ids:
+                return []
+        return self._searcher.search(question, collection_ids, limit)
+
+    def note(self, collection: str, path: str) -> StoredNote:
+        """Returns a note as the library read it, even if its file has changed or gone."""
+        with self._database.reading() as db:
+            collection_id, _ = _find(db, collection)
+            row = db.execute(
+                f"SELECT {NOTE_COLUMNS} FROM notes WHERE collection_id = ? AND path = ?",
+                (collection_id, path),
+            ).fetchone()
+        if row is None:
+            raise NotFound(f"no note {path!r} in the collection {collection!r}; sync, or check it")
+        return _stored_note(collection, row)
+
+    def notes(self, collection: str) -> list[StoredNote]:
+        """Returns every note of a collection, by path."""
+        with self._database.reading() as db:
+            collection_id, _ = _find(db, collection)
+            rows = db.execute(
+                f"SELECT {NOTE_COLUMNS} FROM notes WHERE collection_id = ? ORDER BY path",
+                (collection_id,),
+            ).fetchall()
+        return [_stored_note(collection, row) for row in rows]
+
+    def is_current(self, collection: str, path: str) -> bool:
+        """Returns whether the file on disk still is what the library read."""
+        with self._database.reading() as db:
+            _, folder = _find(db, collection)
+        stored = self.note(collection, path)
+        try:
+            return hashlib.sha256(read_bytes(folder, path)).hexdigest() == stored.sha256
+        except UnreadableError:
+            return False
+
+    def sentences(self, hit: Hit) -> list[Sentence]:
+        """Returns the sentences of a hit; lines are the note's, `start` and `end` the hit's."""
+        return split_sentences(hit.text, first_line=hit.first_line)
+
+    def _alone(self):
+        lock = self.file.with_name(f"{self.file.name}.sync-lock")
+        return held_alone(lock, f"{self.file}: the library")
+
+
+NOTE_COLUMNS = "path, title, text, sha256, metadata, may_train, may_share, licence, remarks"
+
+
+def _stored_note(collection: str, row: tuple) -> StoredNote:
+    path, title, text, sha256, metadata, may_train, may_share, licence, remarks = row
+    return StoredNote(
+        collection=collection,
+        path=path,
+        title=title,
+        text=text,
+        sha256=sha256,
+        num_lines=text.count("\n") + (not text.endswith("\n")),
+        metadata=json.loads(metadata),
+        may_train=bool(may_train),
+        may_share=bool(may_share),
+        licence=licence,
+        remarks=tuple(json.loads(remarks)),
+    )
+
+
+def _collections(db: sqlite3.Connection, where: str, *values: str) -> list[Collection]:
+    rows = db.execute(
+        "SELECT c.name, c.folder, c.owner, c.licence, c.salt, "
+        "(SELECT count(*) FROM notes n WHERE n.collection_id = c.id), "
+        "(SELECT count(*) FROM passages p JOIN notes n ON n.id = p.note_id "
+        f"WHERE n.collection_id = c.id) FROM collections c {where} ORDER BY c.name",
+        values,
+    ).fetchall()
+    return [
+        Collection(name, Path(folder), owner, licence, num_notes, num_passages, salt)
+        for name, folder, owner, licence, salt, num_notes, num_passages in rows
+    ]
+
+
+def _find(db: sqlite3.Connection, name: str) -> tuple[int, Path]:
+    row = db.execute("SELECT id, folder FROM collections WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise _no_collection(db, name)
+    return row[0], Path(row[1])
+
+
+def _no_collection(db: sqlite3.Connection, name: str) -> NotFound:
+    names = [row[0] for row in db.execute("SELECT name FROM collections ORDER BY name")]
+    there = f"there are: {', '.join(names)}" if names else "the library holds none yet"
+    return NotFound(f"no collection {name!r}; {there}")
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > MAX_NAME_CHARS or not name.isprintable() or "/" in name:
+        raise LibraryError(
+            f"{name!r} cannot name a collection; take 1 to {MAX_NAME_CHARS} characters without "
+            "line breaks or slashes"
+        )
+
+
+def _storable(folder: Path) -> str:
+    try:
+        os.fspath(folder).encode("utf-8")
+    except UnicodeEncodeError:
+        raise NotesError(f"{folder!r}: the folder's name is not valid text; rename it") from None
+    return str(folder)

@@ -1,0 +1,199 @@
+"""QUESTION → HITS: two rankings of passages, by words and by vectors, merged by reciprocal rank.
+
+Word ranking is SQLite's BM25 over title, heading and text; vector ranking is cosine similarity
+in one matrix kept in memory until the library changes. Ties go by collection, path and place, so
+that equal libraries answer equally however they came about.
+"""
+
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tramontane.library.database import Database
+from tramontane.library.records import Hit
+
+NUM_CANDIDATES = 100  # of each ranking
+RANK_OFFSET = 20.0  # small: the first few places of a ranking count most
+WORDS_WEIGHT, VECTORS_WEIGHT = 1.0, 1.0
+TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 3.0, 2.0, 1.0
+MAX_QUERY_TERMS = 64
+MAX_QUESTION_CHARS = 20_000
+
+# Words that questions are made of and answers are not.
+STOP_WORDS = frozenset(
+    word
+    for line in (
+        "a about am an and any are as at be been being but by can could did do does doing for from had",
+        "has have having he her here hers him his how i if in into is it its just let like many may me",
+        "might more most much must my of on one or our ours please shall she should so some such tell",
+        "than that the their theirs them then there these they this those to told too us very was we",
+        "were what when where whether which while who whom whose why will with would you your yours",
+        "s t d ll m re ve don doesn didn isn wasn aren weren won",
+    )
+    for word in line.split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Every passage's vector at one revision of the library; rows in the order of their places."""
+
+    revision: int
+    passage_ids: np.ndarray
+    collection_ids: np.ndarray
+    rows: np.ndarray
+
+
+class Searcher:
+    def __init__(self, database: Database, embed, model: str):
+        self.database = database
+        self.embed = embed
+        self.model = model
+        self._matrix: Matrix | None = None
+        self._reading_matrix = threading.Lock()
+
+    def search(self, question: str, collection_ids: Sequence[int] | None, limit: int) -> list[Hit]:
+        """Returns the best passages, best first; any text is a safe question."""
+        question = question[:MAX_QUESTION_CHARS]
+        question = question.encode("utf-8", "replace").decode().replace("\0", " ")
+        if not question.strip() or limit <= 0:
+            return []
+        with self.database.reading() as db:
+            by_words = self._by_words(db, question, collection_ids)
+            by_vectors = self._by_vectors(db, question, collection_ids)
+            word_ranks = _ranks(by_words)
+            vector_ranks = _ranks(by_vectors)
+            scores = {}
+            for ranks, weight in ((word_ranks, WORDS_WEIGHT), (vector_ranks, VECTORS_WEIGHT)):
+                for passage_id, rank in ranks.items():
+                    fused = weight / (RANK_OFFSET + rank)
+                    scores[passage_id] = scores.get(passage_id, 0.0) + fused
+            hits = []
+            for passage_id, *columns in _passages(db, list(scores)):
+                collection, path, sha256, title, heading, text, first_line, last_line = columns
+                hits.append(
+                    Hit(
+                        collection=collection,
+                        path=path,
+                        title=title,
+                        heading=tuple(json.loads(heading)),
+                        text=text,
+                        first_line=first_line,
+                        last_line=last_line,
+                        score=scores[passage_id],
+                        bm25_rank=word_ranks.get(passage_id),
+                        vector_rank=vector_ranks.get(passage_id),
+                        similarity=by_vectors.get(passage_id, 0.0),
+                        note_sha256=sha256,
+                    )
+                )
+        hits.sort(key=lambda hit: (-hit.score, hit.collection, hit.path, hit.first_line))
+        return hits[:limit]
+
+    def _by_words(
+        self, db: sqlite3.Connection, question: str, collection_ids: Sequence[int] | None
+    ) -> dict[int, float]:
+        query = match_expression(question)
+        if not query:
+            return {}
+        filtered = ""
+        if collection_ids is not None:
+            filtered = (
+                "AND rowid IN (SELECT p.id FROM passages p JOIN notes n ON n.id = p.note_id "
+                f"WHERE n.collection_id IN ({','.join(map(str, collection_ids))})) "
+            )
+        found = db.execute(
+            f"SELECT rowid, -bm25(passages_fts, {TITLE_WEIGHT}, {HEADING_WEIGHT}, {TEXT_WEIGHT}) "
+            f"AS score FROM passages_fts WHERE passages_fts MATCH ? {filtered}"
+            "ORDER BY score DESC LIMIT ?",
+            (query, NUM_CANDIDATES + 1),
+        ).fetchall()
+        return _without_cut_tie({passage_id: round(score, 6) for passage_id, score in found})
+
+    def _by_vectors(
+        self, db: sqlite3.Connection, question: str, collection_ids: Sequence[int] | None
+    ) -> dict[int, float]:
+        if self.embed is None:
+            return {}
+        matrix = self._matrix_now(db)
+        if not len(matrix.rows):
+            return {}
+        vector = self.embed([question])[0]
+        if not vector.any():
+            return {}
+        # Rounded, because the same row may differ in its last bits at another place in a matrix.
+        similarities = np.round(matrix.rows @ vector, 5)
+        places = np.arange(len(similarities))
+        if collection_ids is not None:
+            places = places[np.isin(matrix.collection_ids, list(collection_ids))]
+            similarities = similarities[places]
+        if len(places) > NUM_CANDIDATES + 1:
+            best = np.argpartition(-similarities, NUM_CANDIDATES)[: NUM_CANDIDATES + 1]
+            places, similarities = places[best], similarities[best]
+        order = np.lexsort((places, -similarities))
+        return _without_cut_tie(
+            {int(matrix.passage_ids[places[at]]): round(float(similarities[at]), 5) for at in order}
+        )
+
+    def _matrix_now(self, db: sqlite3.Connection) -> Matrix:
+        (revision,) = db.execute("SELECT revision FROM state").fetchone()
+        with self._reading_matrix:
+            if self._matrix is None or self._matrix.revision != revision:
+                self._matrix = self._read_matrix(db, revision)
+            return self._matrix
+
+    def _read_matrix(self, db: sqlite3.Connection, revision: int) -> Matrix:
+        found = db.execute(
+            "SELECT p.id, n.collection_id, v.vector FROM passages p "
+            "JOIN notes n ON n.id = p.note_id JOIN collections c ON c.id = n.collection_id "
+            "JOIN vectors v ON v.key = p.vector_key AND v.model = ? "
+            "ORDER BY c.name, n.path, p.position",
+            (self.model,),
+        ).fetchall()
+        ids = np.array([row[0] for row in found], np.int64)
+        collection_ids = np.array([row[1] for row in found], np.int64)
+        rows = np.frombuffer(b"".join(row[2] for row in found), "<f4")
+        return Matrix(revision, ids, collection_ids, rows.reshape(len(found), -1 if found else 0))
+
+
+def match_expression(question: str) -> str:
+    """Returns the question as an FTS5 expression: its telling words, any of them, all quoted."""
+    words = re.findall(r"\w+(?:[.,:]\d+)*", question.lower())
+    telling = [word for word in words if word not in STOP_WORDS] or words
+    return " OR ".join(f'"{word}"' for word in dict.fromkeys(telling[:MAX_QUERY_TERMS]))
+
+
+def _ranks(scores: dict[int, float]) -> dict[int, int]:
+    """Returns ranks from 1, best first; equal scores share a rank."""
+    ranks: dict[int, int] = {}
+    rank, last = 0, None
+    for place, (passage_id, score) in enumerate(
+        sorted(scores.items(), key=lambda item: -item[1]), start=1
+    ):
+        if score != last:
+            rank, last = place, score
+        ranks[passage_id] = rank
+    return ranks
+
+
+def _without_cut_tie(scores: dict[int, float]) -> dict[int, float]:
+    """Drops those tied with the first one beyond the limit: which of them came in is chance."""
+    if len(scores) <= NUM_CANDIDATES:
+        return scores
+    lowest = min(scores.values())
+    kept = {passage_id: score for passage_id, score in scores.items() if score > lowest}
+    return kept or scores
+
+
+def _passages(db: sqlite3.Connection, passage_ids: list[int]) -> list[tuple]:
+    return db.execute(
+        "SELECT p.id, c.name, n.path, n.sha256, p.title, p.heading, p.text, p.first_line, "
+        "p.last_line FROM passages p JOIN notes n ON n.id = p.note_id "
+        "JOIN collections c ON c.id = n.collection_id "
+        f"WHERE p.id IN ({','.join(map(str, passage_ids))})"
+    ).fetchall()

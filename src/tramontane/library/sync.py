@@ -1,0 +1,309 @@
+"""FOLDER → LIBRARY: makes the stored notes equal to the folder's, by content hash.
+
+First a plan (which notes to add, change, remove) from the bytes of every file, then the work in
+batches, each one transaction. A kill leaves some batches done; the next sync plans from what is
+there, so the end is always the state that a fresh build would have.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tramontane.errors import LibraryError, NotesError
+from tramontane.library.database import Database
+from tramontane.library.records import SyncReport
+from tramontane.notes import folder as reading
+from tramontane.notes.note import READER_VERSION, Note, Passage, Skipped
+
+Embed = Callable[[list[str]], np.ndarray]
+Report = Callable[[str, int, int], None]
+
+BATCH_NOTES = 128
+BATCH_VECTORS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sync works: one collection, its folder, and who embeds."""
+
+    database: Database
+    collection_id: int
+    name: str
+    folder: Path
+    embed: Embed | None
+    model: str
+
+
+def sync(
+    place: Place, report: Report, *, dry_run: bool = False, allow_emptying: bool = False
+) -> SyncReport:
+    """Returns what was done, or what would be done by a sync now.
+
+    Raises LibraryError before it would remove every note of a collection unasked, NotesError for
+    a folder that has never held a readable note.
+    """
+    plan = _plan(place, report, allow_emptying)
+    if dry_run:
+        return plan
+    _apply(place, plan, report)
+    return plan
+
+
+def _plan(place: Place, report: Report, allow_emptying: bool) -> SyncReport:
+    stored, is_current = _stored_hashes(place)
+    try:
+        listing = reading.list_folder(place.folder)
+    except NotesError as error:
+        if place.folder.is_dir() or not stored:
+            raise
+        if not allow_emptying:
+            raise LibraryError(_would_empty(place, len(stored), str(error))) from None
+        listing = reading.FolderListing([], [])
+    plan = SyncReport(skipped=listing.skipped)
+    found: dict[str, str] = {}
+    for done, path in enumerate(listing.paths, start=1):
+        try:
+            data = reading.read_bytes(place.folder, path)
+            found[path] = hashlib.sha256(data).hexdigest()
+            if found[path] == stored.get(path) and is_current:
+                plan.unchanged.append(path)
+            else:
+                reading.text_of(path, data)
+                (plan.changed if path in stored else plan.added).append(path)
+        except reading.UnreadableError as error:
+            found.pop(path, None)
+            plan.skipped.append(error.skipped)
+        report("reading notes", done, len(listing.paths))
+    plan.removed.extend(sorted(stored.keys() - found.keys() - _kept(stored, plan.skipped)))
+    if not found and not allow_emptying:
+        if len(plan.removed) == len(stored) > 0:
+            why = reading.nothing_readable(place.folder, plan.skipped)
+            raise LibraryError(_would_empty(place, len(stored), why))
+        if not stored:
+            raise NotesError(reading.nothing_readable(place.folder, plan.skipped))
+    _pair_renamed(plan, stored, found)
+    return plan
+
+
+def _stored_hashes(place: Place) -> tuple[dict[str, str], bool]:
+    with place.database.reading() as db:
+        hashes = dict(
+            db.execute(
+                "SELECT path, sha256 FROM notes WHERE collection_id = ?", (place.collection_id,)
+            )
+        )
+        (version,) = db.execute(
+            "SELECT reader_version FROM collections WHERE id = ?", (place.collection_id,)
+        ).fetchone()
+    return hashes, version == READER_VERSION
+
+
+def _kept(stored: Iterable[str], skipped: list[Skipped]) -> set[str]:
+    """A file that cannot be read at the moment isn't gone: its note stays as it was read last."""
+    passing = {one.path for one in skipped if one.is_passing}
+    if not passing:
+        return set()
+    below = tuple(path for path in passing if path.endswith("/"))
+    return {path for path in stored if "." in passing or path in passing or path.startswith(below)}
+
+
+def _pair_renamed(plan: SyncReport, stored: dict[str, str], found: dict[str, str]) -> None:
+    by_hash: dict[str, list[str]] = {}
+    for path in plan.removed:
+        by_hash.setdefault(stored[path], []).append(path)
+    for path in plan.added:
+        if old := by_hash.get(found[path]):
+            plan.renamed.append((old.pop(0), path))
+
+
+def _would_empty(place: Place, num_notes: int, why: str) -> str:
+    return (
+        f"{why}. The collection {place.name!r} holds {num_notes} notes from there, and this sync "
+        "would remove them all: mount or restore the folder, or confirm the emptying"
+    )
+
+
+def _apply(place: Place, plan: SyncReport, report: Report) -> None:
+    todo = [*plan.changed, *plan.added]
+    vanished: list[str] = []
+    for done, batch in enumerate(_batches(todo, BATCH_NOTES)):
+        notes = []
+        for path in batch:
+            try:
+                note = reading.read_note(path, reading.read_bytes(place.folder, path))
+            except reading.UnreadableError as error:
+                _unplan(plan, path, error.skipped, vanished)
+                continue
+            notes.append(note)
+            plan.remarks.extend((path, remark) for remark in note.remarks)
+        vectors = _missing_vectors(place, notes)
+        with place.database.writing() as db:
+            for note in notes:
+                _store_note(db, place.collection_id, note)
+            _store_vectors(db, place.model, vectors)
+            _count_revision(db)
+        report("adding notes", min(len(todo), (done + 1) * BATCH_NOTES), len(todo))
+    for batch in _batches(plan.removed, BATCH_NOTES * 8):
+        with place.database.writing() as db:
+            _delete_notes(db, place.collection_id, batch)
+            _count_revision(db)
+    _finish(place, bool(plan.removed), report)
+
+
+def _unplan(plan: SyncReport, path: str, skipped: Skipped, vanished: list[str]) -> None:
+    """A note that was there for the plan and cannot be read for the work."""
+    plan.skipped.append(skipped)
+    was_stored = path in plan.changed
+    (plan.changed if was_stored else plan.added).remove(path)
+    if was_stored and not skipped.is_passing:
+        plan.removed.append(path)
+
+
+def _finish(place: Place, has_removed: bool, report: Report) -> None:
+    _embed_remaining(place, report)
+    with place.database.writing() as db:
+        db.execute(
+            "UPDATE collections SET reader_version = ? WHERE id = ?",
+            (READER_VERSION, place.collection_id),
+        )
+    tidy(place.database, has_removed)
+
+
+def tidy(database: Database, has_removed: bool) -> None:
+    """Forgets vectors of passages that are gone; after removals, their words in the index too."""
+    with database.writing() as db:
+        gone = db.execute(
+            "DELETE FROM vectors WHERE NOT EXISTS "
+            "(SELECT 1 FROM passages WHERE passages.vector_key = vectors.key)"
+        ).rowcount
+        if has_removed:
+            db.execute("INSERT INTO passages_fts (passages_fts) VALUES ('optimize')")
+    if gone or has_removed:
+        database.settle()
+
+
+def _embed_remaining(place: Place, report: Report) -> None:
+    """Passages stored without vectors, or with another model's, get this model's."""
+    if place.embed is None:
+        return
+    with place.database.reading() as db:
+        ids = [
+            row[0]
+            for row in db.execute(
+                "SELECT min(p.id) FROM passages p JOIN notes n ON n.id = p.note_id "
+                "WHERE n.collection_id = ? AND NOT EXISTS (SELECT 1 FROM vectors v "
+                "WHERE v.key = p.vector_key AND v.model = ?) GROUP BY p.vector_key",
+                (place.collection_id, place.model),
+            )
+        ]
+    for done, batch in enumerate(_batches(ids, BATCH_VECTORS)):
+        with place.database.reading() as db:
+            texts = [
+                embedded_text(title, tuple(json.loads(heading)), text)
+                for title, heading, text in db.execute(
+                    "SELECT title, heading, text FROM passages "
+                    f"WHERE id IN ({','.join(map(str, batch))})"
+                )
+            ]
+        vectors = dict(zip(map(vector_key, texts), place.embed(texts), strict=True))
+        with place.database.writing() as db:
+            _store_vectors(db, place.model, vectors)
+            _count_revision(db)
+        report("embedding", min(len(ids), (done + 1) * BATCH_VECTORS), len(ids))
+
+
+def _missing_vectors(place: Place, notes: list[Note]) -> dict[bytes, np.ndarray]:
+    if place.embed is None:
+        return {}
+    texts = {}
+    for note in notes:
+        for passage in note.passages:
+            text = embedded_text(note.title, passage.heading, passage.text)
+            texts[vector_key(text)] = text
+    with place.database.reading() as db:
+        for key in list(texts):
+            if db.execute(
+                "SELECT 1 FROM vectors WHERE key = ? AND model = ?", (key, place.model)
+            ).fetchone():
+                del texts[key]
+    if not texts:
+        return {}
+    return dict(zip(texts, place.embed(list(texts.values())), strict=True))
+
+
+def embedded_text(title: str, heading: tuple[str, ...], text: str) -> str:
+    """A passage alone often lacks the word it is about, which stands above it."""
+    return "\n".join([title, *heading, text])
+
+
+def vector_key(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8")).digest()
+
+
+def _store_note(db: sqlite3.Connection, collection_id: int, note: Note) -> None:
+    _delete_notes(db, collection_id, [note.path])
+    note_id = db.execute(
+        "INSERT INTO notes (collection_id, path, title, text, sha256, metadata, may_train,"
+        " may_share, licence, remarks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            collection_id,
+            note.path,
+            note.title,
+            note.text,
+            note.sha256,
+            json.dumps(note.metadata, ensure_ascii=False, sort_keys=True),
+            note.may_train,
+            note.may_share,
+            note.licence,
+            json.dumps(note.remarks, ensure_ascii=False),
+        ),
+    ).lastrowid
+    db.executemany(
+        "INSERT INTO passages (note_id, position, title, heading, text, first_line, last_line,"
+        " vector_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            _passage_row(note_id, position, note.title, passage)
+            for position, passage in enumerate(note.passages)
+        ),
+    )
+
+
+def _passage_row(note_id: int, position: int, title: str, passage: Passage) -> tuple:
+    return (
+        note_id,
+        position,
+        title,
+        json.dumps(passage.heading, ensure_ascii=False),
+        passage.text,
+        passage.first_line,
+        passage.last_line,
+        vector_key(embedded_text(title, passage.heading, passage.text)),
+    )
+
+
+def _store_vectors(db: sqlite3.Connection, model: str, vectors: dict[bytes, np.ndarray]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO vectors (key, model, vector) VALUES (?, ?, ?)",
+        ((key, model, row.astype("<f4").tobytes()) for key, row in vectors.items()),
+    )
+
+
+def _delete_notes(db: sqlite3.Connection, collection_id: int, paths: list[str]) -> None:
+    db.executemany(
+        "DELETE FROM notes WHERE collection_id = ? AND path = ?",
+        ((collection_id, path) for path in paths),
+    )
+
+
+def _count_revision(db: sqlite3.Connection) -> None:
+    db.execute("UPDATE state SET revision = revision + 1")
+
+
+def _batches(items: list, size: int) -> Iterator[list]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]

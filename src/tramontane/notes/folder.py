@@ -1,0 +1,244 @@
+"""FOLDER → NOTES: every readable file below a folder; what is left out is named with its reason.
+
+Nothing outside the folder is ever read: links are not followed, and a name that turns out to be
+a pipe or a device is left alone.
+"""
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tramontane.errors import NotesError
+from tramontane.notes.decode import NotTextError, decode
+from tramontane.notes.frontmatter import read_frontmatter
+from tramontane.notes.ignore import IGNORE_FILE, Rule, is_ignored, read_rules
+from tramontane.notes.note import FolderReading, Note, Skipped
+from tramontane.notes.passages import markdown_passages, plain_passages
+
+MARKDOWN_ENDINGS = frozenset({".md", ".markdown", ".mdown", ".mkd"})
+PLAIN_ENDINGS = frozenset({".txt", ".text", ".org", ".rst", ""})
+MAX_NOTE_BYTES = 20 * 1024 * 1024
+NUM_TRIES = 3
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderListing:
+    """The files that may be notes, in order, as paths relative to the folder."""
+
+    paths: list[str]
+    skipped: list[Skipped]
+
+
+class UnreadableError(Exception):
+    """A file that gives no note now; `skipped` says why."""
+
+    def __init__(self, skipped: Skipped):
+        super().__init__(skipped.reason)
+        self.skipped = skipped
+
+
+def read_folder(folder: Path, report: Report = lambda *_: None) -> FolderReading:
+    """Returns every note below `folder`, and what was left out.
+
+    Raises NotesError when there is no such folder or nothing in it can be read.
+    """
+    notes: list[Note] = []
+    skipped: list[Skipped] = []
+    for found in iter_folder(folder, report):
+        (notes if isinstance(found, Note) else skipped).append(found)
+    if not notes:
+        raise NotesError(nothing_readable(folder, skipped))
+    return FolderReading(notes, skipped)
+
+
+def iter_folder(folder: Path, report: Report = lambda *_: None) -> Iterator[Note | Skipped]:
+    """Yields notes and what was left out, holding one note at a time."""
+    listing = list_folder(folder)
+    yield from listing.skipped
+    for done, path in enumerate(listing.paths, start=1):
+        try:
+            yield read_note(path, read_bytes(folder, path))
+        except UnreadableError as error:
+            yield error.skipped
+        report("reading notes", done, len(listing.paths))
+
+
+def nothing_readable(folder: Path, skipped: list[Skipped]) -> str:
+    """Returns the sentence for a folder without notes, with up to three of the reasons."""
+    reasons = "; ".join(f"{one.path}: {one.reason}" for one in skipped[:3])
+    more = f" (and {len(skipped) - 3} more)" if len(skipped) > 3 else ""
+    found = f"left out: {reasons}{more}" if skipped else "the folder is empty"
+    return f"{folder}: no notes found; {found}. Notes are Markdown or plain text files"
+
+
+def list_folder(folder: Path) -> FolderListing:
+    """Returns what is below `folder` without opening any note."""
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "no such folder"
+        raise NotesError(f"{folder}: {what}; give the folder that holds your notes")
+    listing = FolderListing([], [])
+    _list_below(folder, "", (), listing)
+    listing.paths.sort()
+    listing.skipped.sort(key=lambda one: one.path)
+    return listing
+
+
+def _list_below(
+    folder: Path, at: str, rules: tuple[tuple[str, tuple[Rule, ...]], ...], listing: FolderListing
+) -> None:
+    try:
+        with os.scandir(folder / at) as entries:
+            entries = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        listing.skipped.append(_passing(at or ".", error))
+        return
+    if any(entry.name == IGNORE_FILE and entry.is_file() for entry in entries):
+        rules = (*rules, (at, _ignore_rules(folder, f"{at}{IGNORE_FILE}")))
+    for entry in entries:
+        path = at + entry.name
+        is_folder = entry.is_dir(follow_symlinks=False)
+        reason = _reason_to_skip(folder, path, entry, is_folder, rules)
+        if reason:
+            shown = path.encode("utf-8", "backslashreplace").decode()
+            if entry.name != IGNORE_FILE:
+                listing.skipped.append(Skipped(shown + "/" * is_folder, reason))
+        elif is_folder:
+            _list_below(folder, path + "/", rules, listing)
+        else:
+            listing.paths.append(path)
+
+
+def _reason_to_skip(
+    folder: Path,
+    path: str,
+    entry: os.DirEntry,
+    is_folder: bool,
+    rules: tuple[tuple[str, tuple[Rule, ...]], ...],
+) -> str | None:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return "its name is not valid text; rename it"
+    if entry.name.startswith("."):
+        return "hidden"
+    if path.count("/") > 100:
+        return "nested deeper than 100 folders"
+    if entry.is_symlink():
+        return _about_link(folder, path)
+    for at, of_one_file in rules:
+        if is_ignored(path[len(at) :], is_folder, of_one_file):
+            return f"ignored by {at}{IGNORE_FILE}"
+    if is_folder:
+        return None
+    if not entry.is_file(follow_symlinks=False):
+        return "not a regular file"
+    ending = os.path.splitext(entry.name)[1].lower()
+    if ending not in MARKDOWN_ENDINGS | PLAIN_ENDINGS:
+        return f"not a kind of note: {ending} files are not read"
+    return None
+
+
+def _about_link(folder: Path, path: str) -> str:
+    try:
+        target = (folder / path).resolve(strict=True)
+    except (OSError, RuntimeError):
+        return "a link that leads nowhere or round in a circle"
+    if target.is_relative_to(folder.resolve()):
+        return "a link to something inside the folder, which is read at its own place"
+    return "a link that leads out of the folder"
+
+
+def _ignore_rules(folder: Path, path: str) -> tuple[Rule, ...]:
+    try:
+        return read_rules(decode(read_bytes(folder, path))[0])
+    except (UnreadableError, NotTextError) as error:
+        # Going on without its rules could take in what the owner meant to keep out.
+        raise NotesError(
+            f"{folder / path}: cannot be read ({error}); repair or remove it"
+        ) from None
+
+
+def read_bytes(folder: Path, path: str) -> bytes:
+    """Returns the bytes of one file as they stood at one moment; raises UnreadableError otherwise."""
+    for _ in range(NUM_TRIES):
+        try:
+            # O_NONBLOCK: opening a pipe that has taken the file's place must not wait for ever.
+            handle = os.open(folder / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            with os.fdopen(handle, "rb") as file:
+                before = os.fstat(handle)
+                if not stat.S_ISREG(before.st_mode):
+                    raise UnreadableError(Skipped(path, "not a regular file"))
+                if before.st_size > MAX_NOTE_BYTES:
+                    raise UnreadableError(Skipped(path, _too_large(before.st_size)))
+                data = file.read(MAX_NOTE_BYTES + 1)
+                after = os.fstat(handle)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                raise UnreadableError(Skipped(path, "vanished while the folder was read")) from None
+            if error.errno == errno.ELOOP:
+                raise UnreadableError(
+                    Skipped(path, "became a link while the folder was read")
+                ) from None
+            raise UnreadableError(_passing(path, error)) from None
+        if (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns) and (
+            len(data) == before.st_size
+        ):
+            return data
+    raise UnreadableError(Skipped(path, "kept changing while it was read", is_passing=True))
+
+
+def read_note(path: str, data: bytes) -> Note:
+    """Returns the note these bytes are; raises UnreadableError when they are no text."""
+    text, remarks = text_of(path, data)
+    front = read_frontmatter(text)
+    if front.remark:
+        remarks = (*remarks, front.remark)
+    heading = None
+    if os.path.splitext(path)[1].lower() in MARKDOWN_ENDINGS:
+        passages, heading = markdown_passages(text, front.body_start)
+    else:
+        passages = plain_passages(text, front.body_start)
+    return Note(
+        path=path,
+        title=front.title or heading or title_of_path(path),
+        text=text,
+        sha256=hashlib.sha256(data).hexdigest(),
+        metadata=front.metadata,
+        may_train=front.may_train,
+        may_share=front.may_share,
+        licence=front.licence,
+        passages=tuple(passages),
+        remarks=remarks,
+    )
+
+
+def text_of(path: str, data: bytes) -> tuple[str, tuple[str, ...]]:
+    """Returns the text and the remarks about its encoding; raises UnreadableError for no text."""
+    try:
+        text, remark = decode(data)
+    except NotTextError as error:
+        raise UnreadableError(Skipped(path, str(error))) from None
+    if not text.strip():
+        raise UnreadableError(Skipped(path, "empty"))
+    return text, (remark,) if remark else ()
+
+
+def title_of_path(path: str) -> str:
+    """Returns the file's name as a person would say it."""
+    stem = os.path.splitext(path.rsplit("/", 1)[-1])[0]
+    return " ".join(stem.replace("_", " ").replace("-", " ").split()) or stem
+
+
+def _too_large(num_bytes: int) -> str:
+    size = 1024 * 1024
+    return f"{num_bytes / size:.0f} MB, and a note may have {MAX_NOTE_BYTES // size} MB; split it"
+
+
+def _passing(path: str, error: OSError) -> Skipped:
+    return Skipped(path, f"cannot be read now: {error.strerror or error}", is_passing=True)
