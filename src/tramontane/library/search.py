@@ -16,6 +16,7 @@ import numpy as np
 
 from tramontane.library.database import Database
 from tramontane.library.records import Hit
+from tramontane.library.stop_words import STOP_WORDS
 
 NUM_CANDIDATES = 100  # of each ranking
 RANK_OFFSET = 20.0  # small: the first few places of a ranking count most
@@ -23,20 +24,6 @@ WORDS_WEIGHT, VECTORS_WEIGHT = 1.0, 1.0
 TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 3.0, 2.0, 1.0
 MAX_QUERY_TERMS = 64
 MAX_QUESTION_CHARS = 20_000
-
-# Words that questions are made of and answers are not.
-STOP_WORDS = frozenset(
-    word
-    for line in (
-        "a about am an and any are as at be been being but by can could did do does doing for from had",
-        "has have having he her here hers him his how i if in into is it its just let like many may me",
-        "might more most much must my of on one or our ours please shall she should so some such tell",
-        "than that the their theirs them then there these they this those to told too us very was we",
-        "were what when where whether which while who whom whose why will with would you your yours",
-        "s t d ll m re ve don doesn didn isn wasn aren weren won",
-    )
-    for word in line.split()
-)
 
 
 @dataclass(frozen=True, slots=True)
