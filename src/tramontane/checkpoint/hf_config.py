@@ -106,7 +106,8 @@ def rope_of(path: Path, raw: Mapping[str, object]) -> dict[str, object]:
     scaling = raw.get("rope_parameters") or raw.get("rope_scaling") or {}
     if not isinstance(scaling, dict) or any(isinstance(item, dict) for item in scaling.values()):
         raise CheckpointError(
-            f"{path}: rope_parameters are {str(scaling)[:80]!r}; one set for all layers is supported"
+            f"{path}: rope_parameters are {str(scaling)[:80]!r}; "
+            "one set for all layers is supported"
         )
     rope = {"rope_theta": raw["rope_theta"]} if "rope_theta" in raw else {}
     return rope | scaling

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tramontane.checkpoint.hf_config import read_json
 from tramontane.errors import TokenizerError
 
 if TYPE_CHECKING:

@@ -57,6 +57,7 @@ def read_folder(folder: Path) -> SafetensorsFolder:
         if name not in tensors or tensors[name].file.name != file_name:
             raise CheckpointError(f"{folder / INDEX}: tensor {name} is not in {file_name}")
     beside = [config_file, *(folder / name for name in TOKENIZER_FILES)]
+    beside += [folder / INDEX] if index else []
     files = [file for file in beside if file.is_file()] + list(weights)
     return SafetensorsFolder(read_json(config_file), tensors, tuple(files))
 

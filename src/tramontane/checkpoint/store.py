@@ -9,7 +9,7 @@ a place of their owner's (they are only forgotten).
 import difflib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +58,7 @@ class Store:
     def __init__(self, folder: Path):
         self.folder = folder
         self.hashes = RememberedHashes(folder / ".hashes.json")
+        self.fetched = FetchedFiles(folder / ".fetched.json")
 
     def ls(self) -> list[Record]:
         """Returns all records, by name."""
@@ -208,6 +209,33 @@ class Store:
         # The record first: what is left of the files after a cut is found again by `pull`.
         self.record_file(record.name).unlink(missing_ok=True)
         return removal.carry_out()
+
+
+class FetchedFiles:
+    """The files that a pull still under way, or cut short, has brought into the shared cache.
+
+    Without it, what came before a cut would seem somebody else's, and never be removed.
+    """
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def paths(self) -> set[Path]:
+        try:
+            return {Path(path) for path in json.loads(self.file.read_bytes())}
+        except FileNotFoundError:
+            return set()
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{self.file} cannot be read ({error}); delete it") from None
+
+    def note(self, path: Path) -> None:
+        self.write(self.paths() | {path})
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        self.write(self.paths() - set(paths))
+
+    def write(self, paths: Iterable[Path]) -> None:
+        write_whole(self.file, json.dumps(sorted(map(str, paths)), indent=1).encode())
 
 
 class RememberedHashes:
