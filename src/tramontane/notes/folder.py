@@ -165,7 +165,7 @@ def _ignore_rules(folder: Path, path: str) -> tuple[Rule, ...]:
 
 
 def read_bytes(folder: Path, path: str) -> bytes:
-    """Returns the bytes of one file as they stood at one moment; raises UnreadableError otherwise."""
+    """Returns the bytes of one file as they stood at one moment, or raises UnreadableError."""
     for _ in range(NUM_TRIES):
         try:
             # O_NONBLOCK: opening a pipe that has taken the file's place must not wait for ever.

@@ -9,6 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from markdown_it import MarkdownIt
 
@@ -114,7 +115,7 @@ def _items_of(tokens: list, at: int) -> Iterator:
 def _without_opened_headings(blocks: list[Block]) -> list[Block]:
     """A heading over something is that thing's path; only one that stands alone is a block."""
     kept = []
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, following in zip_longest(blocks, blocks[1:]):
         stands_alone = following is None or (
             following.kind == "heading" and len(following.heading) <= len(block.heading)
         )

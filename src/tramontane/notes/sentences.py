@@ -21,24 +21,18 @@ class Sentence:
 
 
 # Never the end of a sentence: something always follows.
-LEADS_ON = frozenset(
-    word
-    for line in (
-        "e.g i.e cf vs viz approx ca c circa dr mr mrs ms mx prof rev hon st mt capt cpt lt col gen",
-        "sgt fig figs no nos nr vol ed eds pp p art sec ch al incl excl esp resp ext tel",
-    )
-    for word in line.split()
-)
+LEADING_ON = """
+e.g i.e cf vs viz approx ca c circa dr mr mrs ms mx prof rev hon st mt capt cpt lt col gen sgt fig
+figs no nos nr vol ed eds pp p art sec ch al incl excl esp resp ext tel
+"""
 # The end of a sentence only before a capital letter.
-MAY_END = frozenset(
-    word
-    for line in (
-        "a.m p.m am pm etc min mins hr hrs oz lb lbs tsp tbsp ft in yd mi kg km cm mm ml max avg",
-        "est jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri",
-        "sat sun inc ltd co corp jr sr dept ave rd blvd",
-    )
-    for word in line.split()
-)
+SOMETIMES_ENDING = """
+a.m p.m am pm etc min mins hr hrs oz lb lbs tsp tbsp ft in yd mi kg km cm mm ml max avg est
+jan feb mar apr jun jul aug sep sept oct nov dec mon tue tues wed thu thur thurs fri sat sun
+inc ltd co corp jr sr dept ave rd blvd
+"""
+LEADS_ON = frozenset(LEADING_ON.split())
+MAY_END = frozenset(SOMETIMES_ENDING.split())
 LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?")
 HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+")
 QUOTE = re.compile(r"[ \t]{0,3}(?:>[ \t]?)+")
