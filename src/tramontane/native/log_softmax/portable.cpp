@@ -1,8 +1,8 @@
 // y[t,v] = x[t,v] - log(sum_w exp(x[t,w])).
-#include "log_softmax/log_softmax.h"
-
 #include <algorithm>
 #include <cmath>
+
+#include "log_softmax/log_softmax.h"
 
 void log_softmax(const float* x, float* y, size_t T, size_t V) {
   for (size_t t = 0; t < T; ++t, x += V, y += V) {

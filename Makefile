@@ -1,0 +1,57 @@
+# Two commands matter: `make demo` and `make test`. Everything lives in .venv beside this file.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
+DEMO_HOME ?= .demo
+
+.PHONY: demo test quick lint format bench peers docs clean
+
+# torch goes first and by name: asked for loosely, pip takes the build with gigabytes of CUDA.
+$(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/tramontane/native/*.cpp src/tramontane/native/*/*)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+	$(PIP) -e '.[learn]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) -e '.[dev,clients]'
+	touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(PIP) -e '.[bench]'
+	touch $@
+
+demo: $(VENV)/.installed
+	TRAMONTANE_HOME=$(DEMO_HOME) $(BIN)/tramontane pull smollm2
+	TRAMONTANE_HOME=$(DEMO_HOME) $(BIN)/tramontane demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+quick: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h')
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h')
+
+bench: $(VENV)/.installed-bench
+	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+# Other people's engines, built from their published sources, to measure ours beside.
+peers:
+	$(PYTHON) -m venv .peers
+	CMAKE_ARGS="-DGGML_NATIVE=ON" .peers/bin/python -m pip install -q llama-cpp-python
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/test_docs.py
+
+clean:
+	rm -rf build $(VENV)

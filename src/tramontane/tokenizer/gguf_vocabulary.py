@@ -1,0 +1,131 @@
+"""A GGUF's own vocabulary as a `tokenizers` object.
+
+Two kinds stand in files: "gpt2", byte-level pair encoding with a list of merges and a rule that cuts
+text before it (`tokenizer.ggml.pre`), and "llama", SentencePiece pieces with scores. The keys are
+those of the GGUF specification (github.com/ggml-org/ggml/blob/master/docs/gguf.md).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from tramontane.errors import TokenizerError
+
+CONTROL, USER_DEFINED = 3, 4
+
+LLAMA3_CUT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+QWEN2_CUT = LLAMA3_CUT.replace(r"\p{N}{1,3}", r"\p{N}")
+
+
+def bytes_after(pattern: str) -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(pattern), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+def gpt2_cut() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+
+
+# How text is cut before pairs are merged, by the name the file gives it.
+CUTS = {
+    "gpt-2": gpt2_cut,
+    "smollm": lambda: pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), gpt2_cut()]
+    ),
+    "llama-bpe": lambda: bytes_after(LLAMA3_CUT),
+    "qwen2": lambda: bytes_after(QWEN2_CUT),
+}
+ALIASES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe", "gpt2": "gpt-2"}
+
+
+def tokenizer_from_gguf(metadata: Mapping[str, object]) -> Tokenizer:
+    """Returns the file's tokenizer; raises TokenizerError naming a kind that isn't known."""
+    kind = metadata.get("tokenizer.ggml.model")
+    tokens = required(metadata, "tokenizer.ggml.tokens")
+    if kind == "gpt2":
+        tokenizer = byte_level(metadata, tokens)
+    elif kind == "llama":
+        tokenizer = sentence_pieces(metadata, tokens)
+    else:
+        raise TokenizerError(
+            f"tokenizer.ggml.model is {kind!r}; 'gpt2' and 'llama' can be read here"
+        )
+    types = metadata.get("tokenizer.ggml.token_type") or [1] * len(tokens)
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(t, special=True)
+            for t, kind in zip(tokens, types, strict=True)
+            if kind == CONTROL
+        ]
+    )
+    tokenizer.add_tokens(
+        [
+            AddedToken(t, special=False, normalized=False)
+            for t, kind in zip(tokens, types, strict=True)
+            if kind == USER_DEFINED
+        ]
+    )
+    return tokenizer
+
+
+def required(metadata: Mapping[str, object], key: str) -> Sequence:
+    value = metadata.get(key)
+    if not isinstance(value, Sequence) or isinstance(value, str) or not len(value):
+        raise TokenizerError(f"the file has no {key}; it was made without its tokenizer")
+    return list(value)
+
+
+def byte_level(metadata: Mapping[str, object], tokens: Sequence[str]) -> Tokenizer:
+    name = str(metadata.get("tokenizer.ggml.pre", "missing"))
+    name = ALIASES.get(name, name)
+    if name not in CUTS:
+        raise TokenizerError(
+            f"tokenizer.ggml.pre is {name!r}; known are {', '.join(sorted(CUTS))}. Guessing would "
+            "give other tokens than the model learnt"
+        )
+    merges = [tuple(merge.split(" ", 1)) for merge in required(metadata, "tokenizer.ggml.merges")]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    if broken := next((m for m in merges if len(m) != 2 or "".join(m) not in vocabulary), None):
+        raise TokenizerError(f"tokenizer.ggml.merges: {' '.join(broken)!r} gives no known token")
+    # Llama 3 takes a whole word that is in the vocabulary as it is, whatever merges would give.
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=name == "llama-bpe"))
+    tokenizer.pre_tokenizer = CUTS[name]()
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def sentence_pieces(metadata: Mapping[str, object], tokens: Sequence[str]) -> Tokenizer:
+    """Returns SentencePiece's pair encoding: merge the neighbours whose piece scores best."""
+    scores = required(metadata, "tokenizer.ggml.scores")
+    if len(scores) != len(tokens):
+        raise TokenizerError(f"{len(tokens)} tokens came with {len(scores)} scores")
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    merges = []
+    for piece, index in vocabulary.items():
+        for cut in range(1, len(piece)):
+            left, right = piece[:cut], piece[cut:]
+            if left in vocabulary and right in vocabulary:
+                merges.append((scores[index], vocabulary[left], vocabulary[right], left, right))
+    merges.sort(key=lambda merge: (-merge[0], merge[1], merge[2]))
+    unknown = metadata.get("tokenizer.ggml.unknown_token_id")
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocabulary,
+            [(left, right) for *_, left, right in merges],
+            unk_token=tokens[unknown] if isinstance(unknown, int) else None,
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
+    spaces = [normalizers.Replace(" ", "▁")]
+    if metadata.get("tokenizer.ggml.add_space_prefix", True):
+        spaces.insert(0, normalizers.Prepend("▁"))
+    tokenizer.normalizer = normalizers.Sequence(spaces)
+    return tokenizer

@@ -1,0 +1,202 @@
+"""TEXT ⇄ TOKENS for one model.
+
+Encoding adds no BOS or EOS: chat templates spell theirs, and whoever builds a raw prompt looks at
+`adds_bos`. Text is never trusted: strings that look like control tokens become control tokens only
+where the caller says so.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+
+import tokenizers
+
+from tramontane.errors import TokenizerError
+from tramontane.tokenizer.chat_template import render
+from tramontane.tokenizer.gguf_vocabulary import tokenizer_from_gguf
+from tramontane.tokenizer.special_tokens import KNOWN_ENDS, KNOWN_SEPARATORS, SpecialTokens
+
+BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+# A code point that Unicode keeps out of texts; it never reaches the model.
+SHIELD = "\ufdd0"
+SHIELDED = re.compile(f"({SHIELD}[^{SHIELD}]*{SHIELD})")
+
+
+class Tokenizer:
+    def __init__(
+        self,
+        inner: tokenizers.Tokenizer,
+        special: SpecialTokens,
+        chat_template: str | None,
+        *,
+        is_byte_level: bool,
+    ):
+        self._marking = inner
+        # Toggling one object would let two threads change each other's reading of a text.
+        self._plain = tokenizers.Tokenizer.from_str(inner.to_str())
+        self._plain.encode_special_tokens = True
+        self._is_byte_level = is_byte_level
+        self.chat_template = chat_template
+        self.vocab_size = inner.get_vocab_size(with_added_tokens=True)
+        self.adds_bos = special.adds_bos
+        self._special_ids = frozenset(
+            index for index, token in inner.get_added_tokens_decoder().items() if token.special
+        )
+        self.bos_id = self._id_of(special.bos) if special.bos else None
+        named = {self._id_of(token) for token in special.eos}
+        known = {inner.token_to_id(token) for token in KNOWN_ENDS} & self._special_ids
+        self.eos_ids: frozenset[int] = frozenset(named | known)
+        separators = (inner.token_to_id(token) for token in KNOWN_SEPARATORS)
+        self.separator_id: int = next(
+            (index for index in separators if index is not None),
+            min(self.eos_ids, default=self.bos_id or 0),
+        )
+        self.bos_text = special.bos or ""
+        self.eos_text = special.eos[0] if special.eos else ""
+
+    @classmethod
+    def from_json(
+        cls, text: str, *, special: SpecialTokens, chat_template: str | None = None
+    ) -> "Tokenizer":
+        """Returns the tokenizer of a tokenizer.json; raises TokenizerError when it can't be read."""
+        try:
+            inner = tokenizers.Tokenizer.from_str(text)
+            pieces = json.dumps(json.loads(text).get("pre_tokenizer"))
+        except Exception as error:  # noqa: BLE001  tokenizers raises bare Exception
+            raise TokenizerError(f"tokenizer.json can't be read: {error}") from None
+        inner.no_padding()
+        inner.no_truncation()
+        return cls(inner, special, chat_template, is_byte_level="ByteLevel" in pieces)
+
+    @classmethod
+    def from_gguf(cls, metadata: Mapping[str, object]) -> "Tokenizer":
+        """Returns the tokenizer that a GGUF carries; see `gguf_vocabulary`."""
+        inner = tokenizer_from_gguf(metadata)
+
+        def token(key: str) -> str | None:
+            index = metadata.get(f"tokenizer.ggml.{key}_token_id")
+            return inner.id_to_token(index) if isinstance(index, int) else None
+
+        ends = tuple(filter(None, (token(key) for key in ("eos", "eot", "eom"))))
+        is_sentence_piece = metadata.get("tokenizer.ggml.model") == "llama"
+        adds_bos = bool(metadata.get("tokenizer.ggml.add_bos_token", is_sentence_piece))
+        template = metadata.get("tokenizer.chat_template")
+        return cls(
+            inner,
+            SpecialTokens(bos=token("bos"), eos=ends, adds_bos=adds_bos),
+            template if isinstance(template, str) else None,
+            is_byte_level=not is_sentence_piece,
+        )
+
+    def _id_of(self, token: str) -> int:
+        index = self._marking.token_to_id(token)
+        if index is None:
+            raise TokenizerError(f"the special token {token!r} is not in the vocabulary")
+        return index
+
+    def encode(self, text: str, *, parse_special: bool = False) -> list[int]:
+        """Returns the text's token ids, without BOS or EOS."""
+        inner = self._marking if parse_special else self._plain
+        # A lone surrogate is no text; it stands for bytes that could not be decoded.
+        text = text.encode("utf-8", "replace").decode("utf-8")
+        return inner.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = True) -> str:
+        """Returns the text of tokens; bytes that form no character become U+FFFD."""
+        raw = b"".join(
+            self.token_bytes(i) for i in ids if not (skip_special and self.is_special(i))
+        )
+        text = raw.decode("utf-8", "replace")
+        return text[1:] if self.strips_first_space and text.startswith(" ") else text
+
+    def is_special(self, token_id: int) -> bool:
+        return token_id in self._special_ids
+
+    @property
+    def strips_first_space(self) -> bool:
+        """SentencePiece puts a space before the text, which decoding takes off again."""
+        return not self._is_byte_level
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """Returns the bytes a token stands for; a control token stands for its name."""
+        token = self._marking.id_to_token(token_id)
+        if token is None:
+            raise TokenizerError(f"token id {token_id}; the vocabulary has {self.vocab_size}")
+        if token_id in self._added:
+            return token.encode()
+        if self._is_byte_level:
+            try:
+                return bytes(BYTE_OF_CHARACTER[character] for character in token)
+            except KeyError:
+                return token.encode()
+        if match := BYTE_PIECE.fullmatch(token):
+            return bytes([int(match[1], 16)])
+        return token.replace("▁", " ").encode()
+
+    @cached_property
+    def _added(self) -> frozenset[int]:
+        return frozenset(self._marking.get_added_tokens_decoder())
+
+    def render_chat(
+        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True
+    ) -> str:
+        """Returns the conversation as the model's own template writes it.
+
+        Raises TokenizerError when the model has no template or it refuses the messages.
+        """
+        if self.chat_template is None:
+            raise TokenizerError("this model has no chat template; give it plain text instead")
+        return render(
+            self.chat_template,
+            messages,
+            bos=self.bos_text,
+            eos=self.eos_text,
+            add_generation_prompt=add_generation_prompt,
+        )
+
+    def encode_chat(
+        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True
+    ) -> list[int]:
+        """Returns the token ids of a rendered conversation.
+
+        What people and notes say cannot forge a turn: marks inside a message's content are spelt
+        out, only the template's own become control tokens. BOS comes once.
+        """
+        shielded = [
+            {
+                key: self._shield(value) if isinstance(value, str) else value
+                for key, value in message.items()
+            }
+            for message in messages
+        ]
+        text = self.render_chat(shielded, add_generation_prompt=add_generation_prompt)
+        ids: list[int] = []
+        for piece in SHIELDED.split(text):
+            is_content = piece.startswith(SHIELD) and piece.endswith(SHIELD) and len(piece) > 1
+            ids += self.encode(piece.strip(SHIELD), parse_special=not is_content)
+        if self.adds_bos and self.bos_id is not None and ids[:1] != [self.bos_id]:
+            ids.insert(0, self.bos_id)
+        return ids
+
+    def _shield(self, content: str) -> str:
+        """Wraps whatever looks like a control token, so that it can be told from the template's."""
+        content = content.replace(SHIELD, "")
+        return self._marks.sub(lambda mark: f"{SHIELD}{mark[0]}{SHIELD}", content)
+
+    @cached_property
+    def _marks(self) -> re.Pattern:
+        tokens = self._marking.get_added_tokens_decoder().values()
+        marks = sorted((t.content for t in tokens if t.special), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, marks)) or r"(?!)")
+
+
+def byte_of_character() -> dict[str, int]:
+    """Returns GPT-2's table from printable stand-ins to bytes (Radford et al. 2019)."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(byte): byte for byte in printable}
+    others = (byte for byte in range(256) if byte not in set(printable))
+    return table | {chr(256 + place): byte for place, byte in enumerate(others)}
+
+
+BYTE_OF_CHARACTER = byte_of_character()
