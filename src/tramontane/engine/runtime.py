@@ -1,0 +1,58 @@
+"""The contract between the engine and whatever computes: spans of tokens in, logits out.
+
+T a span's tokens, L rows of logits, V vocabulary, E experts a span has in place.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from tramontane.checkpoint.model_config import ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The next tokens of one request, and where its keys and values live."""
+
+    token_ids: Sequence[int]
+    start: int
+    # Pages that hold positions 0 to start + len(token_ids) - 1, in order.
+    pages: Sequence[int]
+    # Tensor hashes, sorted: the experts this request began with.
+    experts: tuple[str, ...] = ()
+    # How many of the span's last tokens need logits.
+    num_logits: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SpanResult:
+    """`logits_LV` float32; shares and gates (T, E) float32 when asked for, else None."""
+
+    logits_LV: np.ndarray
+    shares_TE: np.ndarray | None = None
+    gates_TE: np.ndarray | None = None
+
+
+class Runtime(Protocol):
+    config: ModelConfig
+    page_tokens: int
+
+    @property
+    def expert_hashes(self) -> tuple[str, ...]:
+        """The experts that are loaded, sorted."""
+
+    @property
+    def description(self) -> dict[str, object]:
+        """What computes: variant, versions and threads, for certificates."""
+
+    def allocate(self, num_pages: int) -> None:
+        """Makes room for keys and values; whatever was kept is lost."""
+
+    def add_expert(self, expert_hash: str, tensors: Mapping[str, np.ndarray]) -> None: ...
+
+    def remove_expert(self, expert_hash: str) -> None: ...
+
+    def forward(self, spans: Sequence[Span], *, with_shares: bool = False) -> list[SpanResult]:
+        """Runs one batch; keys and values of its tokens are in their pages afterwards."""
