@@ -45,18 +45,43 @@ def softmax(logits_V: np.ndarray) -> np.ndarray:
 
 def cut(probabilities_V: np.ndarray, sampling: Sampling) -> np.ndarray:
     """Returns the probabilities with what top-k, top-p and min-p leave out set to zero."""
-    order = np.argsort(-probabilities_V, kind="stable")
-    keep = np.ones(len(order), dtype=bool)
+    if not sampling.top_k and sampling.top_p == 1 and sampling.min_p == 0:
+        return probabilities_V
+    order = likeliest(probabilities_V, sampling)
     ranked = probabilities_V[order]
+    keep = np.ones(len(order), dtype=bool)
     if sampling.top_k:
         keep[sampling.top_k :] = False
     if sampling.top_p < 1:
-        # The first token that carries the sum past top_p stays in.
+        # The token that carries the sum past top_p stays in. What top-k leaves counts as one.
         ranked_left = np.where(keep, ranked, 0.0)
-        before = (ranked_left.cumsum() - ranked_left) / ranked_left.sum()
-        keep &= before < sampling.top_p
+        whole = ranked_left.sum() if sampling.top_k else 1.0
+        keep &= (ranked_left.cumsum() - ranked_left) / whole < sampling.top_p
     if sampling.min_p > 0:
         keep &= ranked >= sampling.min_p * ranked[0]
     kept_V = np.zeros_like(probabilities_V)
     kept_V[order[keep]] = ranked[keep]
     return kept_V
+
+
+def likeliest(probabilities_V: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """Returns the ids that cuts choose from, likeliest first, equal ones by id.
+
+    Sorting a whole vocabulary takes longer than a small model's step, so as few are sorted as the
+    cuts can reach.
+    """
+    V = len(probabilities_V)
+    count = min(V, max(256, sampling.top_k))
+    while True:
+        floor = np.partition(probabilities_V, V - count)[V - count]
+        ids = np.flatnonzero(probabilities_V >= floor)
+        order = ids[np.argsort(-probabilities_V[ids], kind="stable")]
+        mass = probabilities_V[order].sum()
+        is_enough = (
+            (sampling.top_k and len(order) >= sampling.top_k)
+            or (sampling.top_p < 1 and mass >= sampling.top_p)
+            or probabilities_V[order[-1]] < sampling.min_p * probabilities_V[order[0]]
+        )
+        if is_enough or len(order) == V:
+            return order
+        count = min(V, 4 * count)

@@ -1,4 +1,4 @@
-"""The PyTorch runtime: the model's definition behind the Runtime contract, keys and values in pages.
+"""The PyTorch runtime: the definition behind the Runtime contract, keys and values in pages.
 
 T tokens of the whole batch, H query heads, G key heads, d head width, S tokens a span can see.
 """

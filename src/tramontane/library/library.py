@@ -17,7 +17,7 @@ from tramontane.errors import LibraryError, NotesError, NotFound
 from tramontane.files import held_alone
 from tramontane.library.database import Database
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
-from tramontane.library.search import Searcher
+from tramontane.library.search import Searcher, rarity
 from tramontane.library.sync import Place, sync, tidy
 from tramontane.notes.folder import UnreadableError, read_bytes
 from tramontane.notes.sentences import Sentence, split_sentences
@@ -141,6 +141,11 @@ class Library:
             if not collection_ids:
                 return []
         return self._searcher.search(question, collection_ids, limit)
+
+    def rarity(self, words: Sequence[str]) -> dict[str, float]:
+        """Returns each word's inverse document frequency over all passages, as BM25 weighs it."""
+        with self._database.reading() as db:
+            return rarity(db, words)
 
     def note(self, collection: str, path: str) -> StoredNote:
         """Returns a note as the library read it, even if its file has changed or gone."""

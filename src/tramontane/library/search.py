@@ -6,6 +6,7 @@ that equal libraries answer equally however they came about.
 """
 
 import json
+import math
 import re
 import sqlite3
 import threading
@@ -91,8 +92,10 @@ class Searcher:
         filtered = ""
         if collection_ids is not None:
             filtered = (
-                "AND rowid IN (SELECT p.id FROM passages p JOIN notes n ON n.id = p.note_id "
-                f"WHERE n.collection_id IN ({','.join(map(str, collection_ids))})) "
+                # Asked of each match; a list of rowids would make FTS5 search once for each of them.
+                "AND (SELECT n.collection_id FROM passages p JOIN notes n ON n.id = p.note_id "
+                "WHERE p.id = passages_fts.rowid) "
+                f"IN ({','.join(map(str, collection_ids))}) "
             )
         found = db.execute(
             f"SELECT rowid, -bm25(passages_fts, {TITLE_WEIGHT}, {HEADING_WEIGHT}, {TEXT_WEIGHT}) "
@@ -146,6 +149,19 @@ class Searcher:
         collection_ids = np.array([row[1] for row in found], np.int64)
         rows = np.frombuffer(b"".join(row[2] for row in found), "<f4")
         return Matrix(revision, ids, collection_ids, rows.reshape(len(found), -1 if found else 0))
+
+
+def rarity(db: sqlite3.Connection, words: Sequence[str]) -> dict[str, float]:
+    """Returns log((N - n + 1/2) / (n + 1/2) + 1) of each word, n of N passages holding its stem."""
+    (total,) = db.execute("SELECT count(*) FROM passages").fetchone()
+    weights = {}
+    for word in words:
+        quoted = '"' + word.replace('"', '""') + '"'
+        (found,) = db.execute(
+            "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?", (quoted,)
+        ).fetchone()
+        weights[word] = math.log((total - found + 0.5) / (found + 0.5) + 1)
+    return weights
 
 
 def match_expression(question: str) -> str:

@@ -1,0 +1,249 @@
+"""QUESTION → ANSWER: quotations with sources, or prose checked against them, or "your notes don't say".
+
+A base that has not passed the writer's check composes: search chooses sentences of the notes, which
+are shown as quotations. One that has passed writes from numbered passages. Either way every sentence
+carries the word overlap with its source.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from tramontane.engine.engine import Engine
+from tramontane.engine.request import Sampling
+from tramontane.errors import RequestError
+from tramontane.library.library import Library
+from tramontane.library.records import Hit
+from tramontane.tokenizer.tokenizer import Tokenizer
+from tramontane.writing.events import (
+    Abstained,
+    Answer,
+    Done,
+    Event,
+    OwnWords,
+    Sentence,
+    Source,
+    Sources,
+)
+from tramontane.writing.overlap import overlap
+from tramontane.writing.prompt import ANSWER, fitting_prompt
+from tramontane.writing.quote import Evidence, Question, Quotation, candidates, weigh_evidence
+from tramontane.writing.speak import ExpertInPlace, shares_in, speak
+
+NUM_HITS = 6
+MAX_QUOTATIONS = 3
+# A further sentence must come near the best one.
+NEAR_BEST = 0.75
+# Measured on questions over several collections (bench/questions.py): below it, notes don't say.
+LEAST_EVIDENCE = 0.55
+MAX_QUESTION_CHARACTERS = 4_000
+OWN_WORDS_TOKENS = 120
+PROSE_TOKENS = 250
+CITATION = re.compile(r"\s*\[(\d{1,2})\]")
+SENTENCE_END = re.compile(r"(?<=[.!?])(?:\s*\[\d{1,2}\])*\s+")
+
+
+class Writer:
+    """Answers from one library with one base; `experts` says which are in place now."""
+
+    def __init__(
+        self,
+        library: Library,
+        embed: Callable[[list[str]], np.ndarray],
+        engine: Callable[[], Engine],
+        tokenizer: Callable[[], Tokenizer],
+        experts: Callable[[], Sequence[ExpertInPlace]] = lambda: (),
+        *,
+        can_write: bool = False,
+    ):
+        """`engine` and `tokenizer` are called when a model is first needed: quoting alone needs
+        none."""
+        self.library, self.embed = library, embed
+        self.engine, self.tokenizer, self.experts = engine, tokenizer, experts
+        self.can_write = can_write
+
+    def answer(self, question: str, **options) -> Answer:
+        """Returns the whole answer; see `ask`."""
+        answer = Answer(question)
+        for event in self.ask(question, **options):
+            answer.take(event)
+        return answer
+
+    def ask(
+        self,
+        question: str,
+        *,
+        collections: Sequence[str] | None = None,
+        own_words: bool = False,
+        with_shares: bool = True,
+    ) -> Iterator[Event]:
+        """Yields the events of an answer.
+
+        Raises RequestError for an empty question or one too long to be one.
+        """
+        began = time.monotonic()
+        question = check_question(question)
+        hits = self.library.search(question, collections=collections, limit=NUM_HITS)
+        asked = Question(question, self.library.rarity)
+        evidence = weigh_evidence(asked, hits)
+        found = candidates(asked, hits, self.library, self.embed)
+        if not found or evidence.score < LEAST_EVIDENCE:
+            closest = source_of(1, hits[0]) if hits else None
+            yield Abstained(why_not(evidence, bool(hits)), closest)
+            yield Done(time.monotonic() - began, 0)
+            return
+        chosen = choose(found)
+        numbers = {place: number for number, place in enumerate(in_order(chosen), start=1)}
+        sources = tuple(source_of(number, hits[place]) for place, number in numbers.items())
+        yield Sources(sources)
+        num_tokens = 0
+        experts = tuple(self.experts()) if with_shares else ()
+        if self.can_write:
+            for event in self.prose(ANSWER, question, sources, experts):
+                num_tokens += 1
+                yield event
+        else:
+            for quotation in chosen:
+                yield self.quotation(quotation, numbers[quotation.hit], experts)
+            if own_words:
+                for event in self.own_words(question, sources, experts):
+                    num_tokens += 1
+                    yield event
+        yield Done(time.monotonic() - began, num_tokens)
+
+    def quotation(
+        self, quotation: Quotation, number: int, experts: Sequence[ExpertInPlace]
+    ) -> Sentence:
+        shares = None
+        if experts:
+            shares = shares_in(self.engine(), self.tokenizer(), quotation.text, experts)
+        return Sentence(
+            quotation.text,
+            "quotation",
+            number,
+            quotation.first_line,
+            quotation.last_line,
+            overlap=1.0,
+            mark="supported",
+            shares=shares,
+        )
+
+    def own_words(
+        self, question: str, sources: Sequence[Source], experts: Sequence[ExpertInPlace]
+    ) -> Iterator[Event]:
+        """Yields what the base would say freely, passages before it."""
+        for piece in self.speak_from(ANSWER, question, sources, experts, OWN_WORDS_TOKENS):
+            if piece.text:
+                yield OwnWords(piece.text, piece.shares)
+
+    def speak_from(
+        self,
+        task: str,
+        question: str,
+        sources: Sequence[Source],
+        experts: Sequence[ExpertInPlace],
+        max_new_tokens: int,
+    ):
+        engine, tokenizer = self.engine(), self.tokenizer()
+        room = engine.runtime.config.max_context_tokens - max_new_tokens
+        ids, _ = fitting_prompt(tokenizer, task, question, sources, room)
+        return speak(
+            engine,
+            tokenizer,
+            ids,
+            max_new_tokens=max_new_tokens,
+            sampling=Sampling(temperature=0.0),
+            experts=experts,
+        )
+
+    def prose(
+        self,
+        task: str,
+        question: str,
+        sources: Sequence[Source],
+        experts: Sequence[ExpertInPlace],
+        max_new_tokens: int = PROSE_TOKENS,
+    ) -> Iterator[Sentence]:
+        """Yields sentences as the base writes them, each marked by its word overlap."""
+        held, shares = "", []
+        for piece in self.speak_from(task, question, sources, experts, max_new_tokens):
+            held += piece.text
+            shares.append(piece.shares)
+            *whole, held = SENTENCE_END.split(held)
+            for text in whole:
+                yield prose_sentence(text, sources, mean_shares(shares))
+                shares = []
+        if held.strip():
+            yield prose_sentence(held, sources, mean_shares(shares))
+
+
+def check_question(question: str) -> str:
+    question = question.strip()
+    if not question:
+        raise RequestError("the question is empty; ask something your notes may hold")
+    if len(question) > MAX_QUESTION_CHARACTERS:
+        raise RequestError(
+            f"the question has {len(question)} characters, {MAX_QUESTION_CHARACTERS} is the most; "
+            "put long text into a note and ask about it"
+        )
+    return question
+
+
+def choose(found: Sequence[Quotation]) -> list[Quotation]:
+    """Returns the sentences to show: the best, and others that come near it."""
+    least = found[0].score * NEAR_BEST
+    return [quotation for quotation in found[:MAX_QUOTATIONS] if quotation.score >= least]
+
+
+def in_order(chosen: Sequence[Quotation]) -> list[int]:
+    """Returns the places of the hits quoted, in the order in which they are first quoted."""
+    return list(dict.fromkeys(quotation.hit for quotation in chosen))
+
+
+def source_of(number: int, hit: Hit) -> Source:
+    return Source(
+        number,
+        hit.collection,
+        hit.path,
+        hit.title,
+        hit.first_line,
+        hit.last_line,
+        hit.text,
+        hit.note_sha256,
+    )
+
+
+def why_not(evidence: Evidence, has_hits: bool) -> str:
+    if not has_hits:
+        return "Your notes don't say: nothing in them touches this."
+    if evidence.rarest_missing:
+        return f"Your notes don't say. Nothing near mentions “{evidence.rarest_missing}”."
+    return "Your notes don't say."
+
+
+def prose_sentence(
+    text: str, sources: Sequence[Source], shares: dict[str, float] | None
+) -> Sentence:
+    """Returns a written sentence with its best source by overlap; a citation counts only as a hint."""
+    bare = CITATION.sub("", text).strip()
+    measured = overlap(bare, [source.text for source in sources])
+    source = sources[measured.passage] if measured.passage is not None else None
+    return Sentence(
+        bare,
+        "prose",
+        source.number if source else None,
+        source.first_line if source else None,
+        source.last_line if source else None,
+        overlap=round(measured.share, 3),
+        mark=measured.mark,
+        shares=shares,
+    )
+
+
+def mean_shares(shares: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
+    present = [share for share in shares if share]
+    if not present:
+        return None
+    return {name: sum(s[name] for s in present) / len(present) for name in present[0]}

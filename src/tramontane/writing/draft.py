@@ -1,0 +1,99 @@
+"""TASK → DRAFT: an outline from what the notes hold, then each section from its own passages."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from tramontane.errors import RequestError
+from tramontane.library.records import Hit
+from tramontane.writing.answer import (
+    LEAST_EVIDENCE,
+    Writer,
+    check_question,
+    source_of,
+    why_not,
+)
+from tramontane.writing.events import Abstained, Answer, Done, Event, Heading, Sentence, Sources
+from tramontane.writing.prompt import WRITE
+from tramontane.writing.quote import Question, candidates, weigh_evidence
+
+NUM_HITS = 16
+MAX_SECTIONS = 6
+SENTENCES_PER_SECTION = 4
+
+
+def write(
+    writer: Writer,
+    task: str,
+    *,
+    collections: Sequence[str] | None = None,
+    sections: int = 4,
+) -> Iterator[Event]:
+    """Yields a draft's events: sources first, then a heading and sentences for each section.
+
+    A section is a note: the best ones for the task, in the order of their first hit.
+    """
+    began = time.monotonic()
+    task = check_question(task)
+    if not 1 <= sections <= MAX_SECTIONS:
+        raise RequestError(f"sections={sections}; between 1 and {MAX_SECTIONS} can be written")
+    hits = writer.library.search(task, collections=collections, limit=NUM_HITS)
+    asked = Question(task, writer.library.rarity)
+    evidence = weigh_evidence(asked, hits)
+    if not hits or evidence.score < LEAST_EVIDENCE:
+        yield Abstained(why_not(evidence, bool(hits)), source_of(1, hits[0]) if hits else None)
+        yield Done(time.monotonic() - began, 0)
+        return
+    by_note = outline(hits, sections)
+    sources = tuple(
+        source_of(number, hit)
+        for number, hit in enumerate((hit for part in by_note for hit in part), start=1)
+    )
+    yield Sources(sources)
+    experts = tuple(writer.experts())
+    first = 0
+    for part in by_note:
+        yield Heading(part[0].title)
+        own_sources = sources[first : first + len(part)]
+        if writer.can_write:
+            yield from writer.prose(WRITE, task, own_sources, experts)
+        else:
+            best = candidates(asked, part, writer.library, writer.embed)[:SENTENCES_PER_SECTION]
+            # Within a note its own order reads best.
+            for quotation in sorted(best, key=lambda q: (q.hit, q.first_line)):
+                yield writer.quotation(quotation, own_sources[quotation.hit].number, experts)
+        first += len(part)
+    yield Done(time.monotonic() - began, 0)
+
+
+def outline(hits: Sequence[Hit], sections: int) -> list[list[Hit]]:
+    """Returns hits grouped by note, the best notes first, at most two passages of each."""
+    by_note: dict[tuple[str, str], list[Hit]] = {}
+    for hit in hits:
+        by_note.setdefault((hit.collection, hit.path), []).append(hit)
+    return [part[:2] for part in list(by_note.values())[:sections]]
+
+
+def as_markdown(draft: Answer) -> str:
+    """Returns a draft or answer as Markdown, its sources listed with file and lines."""
+    if draft.abstained:
+        lines = [draft.reason or "Your notes don't say."]
+        if draft.closest:
+            c = draft.closest
+            lines.append(f"\nClosest: {c.path}, lines {c.first_line}-{c.last_line}")
+        return "\n".join(lines) + "\n"
+    lines = [f"# {draft.question}", ""]
+    for part in draft.sentences:
+        match part:
+            case Heading(text):
+                lines += [f"## {text}", ""]
+            case Sentence(text, kind, source):
+                number = f" [{source}]" if source else ""
+                doubt = "" if part.mark == "supported" else f" *({part.mark} by word overlap)*"
+                lines += [
+                    f"> {text}{number}" if kind == "quotation" else f"{text}{number}{doubt}",
+                    "",
+                ]
+    lines += ["## Sources", ""]
+    for s in draft.sources:
+        lines.append(f"{s.number}. {s.collection}/{s.path}, lines {s.first_line}-{s.last_line}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,99 @@
+"""What an answer or draft is made of, piece by piece as it comes; all of it plain data."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A numbered passage: the note's file and lines, as they were when the library read it."""
+
+    number: int
+    collection: str
+    path: str
+    title: str
+    first_line: int
+    last_line: int
+    text: str
+    note_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    sources: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One sentence shown: a quotation from a source, or the base's prose marked by word overlap.
+
+    `overlap` is the share of its content words found in the source (1 for a quotation); `shares`
+    says how much of each token, on average, each expert in place carried.
+    """
+
+    text: str
+    kind: str
+    source: int | None
+    first_line: int | None = None
+    last_line: int | None = None
+    overlap: float | None = None
+    mark: str | None = None
+    shares: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A section of a draft begins."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Abstained:
+    """The notes don't say; `closest` is the nearest passage there is."""
+
+    reason: str
+    closest: Source | None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnWords:
+    """A piece of what the small model would say freely, token by token with experts' shares."""
+
+    text: str
+    shares: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    seconds: float
+    num_tokens: int
+
+
+Event = Sources | Sentence | Heading | Abstained | OwnWords | Done
+
+
+@dataclass(slots=True)
+class Answer:
+    """The events of one answer, gathered."""
+
+    question: str
+    abstained: bool = False
+    reason: str | None = None
+    closest: Source | None = None
+    sentences: list[Sentence | Heading] = field(default_factory=list)
+    sources: tuple[Source, ...] = ()
+    own_words: str | None = None
+    seconds: float = 0.0
+
+    def take(self, event: Event) -> None:
+        match event:
+            case Sources(sources):
+                self.sources = sources
+            case Sentence() | Heading():
+                self.sentences.append(event)
+            case Abstained(reason, closest):
+                self.abstained, self.reason, self.closest = True, reason, closest
+            case OwnWords(text, _):
+                self.own_words = (self.own_words or "") + text
+            case Done(seconds, _):
+                self.seconds = seconds

@@ -1,0 +1,170 @@
+"""QUESTION, HITS → the sentences of the notes that answer it, and how sure that is.
+
+A sentence is scored by the question's words it holds, each weighed by its rarity in the library; by
+those that its heading, title and neighbours hold, at less; by likeness of vectors; and by whether
+it holds the kind of thing asked for (a number, a time, a name).
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tramontane.library.library import Library
+from tramontane.library.records import Hit
+from tramontane.writing.terms import STOP_WORDS, stem, words
+
+MAX_CANDIDATES = 60
+CONTEXT_WEIGHT = 0.55
+VECTOR_WEIGHT = 0.5
+KIND_WEIGHT = 0.25
+RANK_WEIGHT = 0.35
+
+ASKS_NUMBER = re.compile(
+    r"\bhow (?:many|much|long|far|deep|tall|high|wide|heavy|hot|cold|big|large|old|often|thick\w*|fast|"
+    r"soon|close|near|steep|late|early|wet|dense\w*)\b|\bhow far\b|\bwhat (?:\w+ ){0,2}(?:temperature|price|cost|depth|"
+    r"width|height|length|distance|weight|rate|ratio|speed|number|percentage|share|pressure|amount|"
+    r"age|size|dose|spacing|fee|fare|limit|charge|pay)\b|\bwhat do(?:es)? .* (?:cost|charge|pay|weigh)\b",
+    re.IGNORECASE,
+)
+ASKS_TIME = re.compile(
+    r"\bwhen\b|\bwhat (?:date|day|month|time|year|week)\b|\bwhich (?:day|date|month|year|week)\b"
+    r"|\bby what\b|\bhow soon\b|\bhow late\b|\bhow early\b|\buntil when\b|\bwhat time\b",
+    re.IGNORECASE,
+)
+ASKS_NAME = re.compile(
+    r"\bwho(?:m|se)?\b|\bwhich of us\b|\bwhat (?:is|was) .*\bname\b|\bcalled\b", re.IGNORECASE
+)
+HAS_NUMBER = re.compile(
+    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|fifteen|twenty|thirty|"
+    r"forty|fifty|sixty|hundred|half|third|quarter|twice|once|dozen)\b",
+    re.IGNORECASE,
+)
+HAS_TIME = re.compile(
+    r"\b(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)\w*\b|\b\d{1,2}[:.]\d{2}\b|\b\d{4}\b"
+    r"|\b(?:mon|tues|wednes|thurs|fri|satur|sun)days?\b|\b(?:weeks?|days?|months?|hours?|minutes?)\b"
+    r"|\b(?:spring|summer|autumn|winter|midnight|noon|dawn|dusk|sunset|sunrise)\b",
+    re.IGNORECASE,
+)
+HAS_NAME = re.compile(r"(?<![.!?:#\-*|]\s)(?<!^)\b[A-Z][a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Quotation:
+    """One sentence of a note with its lines, its hit's place among the hits, and its score."""
+
+    text: str
+    first_line: int
+    last_line: int
+    hit: int
+    score: float
+    coverage: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How much the notes hold of what was asked: what abstaining is decided on.
+
+    `coverage` is the weighed share of the question's words in the best sentence and around it;
+    `similarity` the best passage's likeness of vectors.
+    """
+
+    coverage: float
+    similarity: float
+    rarest_missing: str | None
+
+    @property
+    def score(self) -> float:
+        return self.coverage + self.similarity
+
+
+class Question:
+    """A question's words by stem, with their rarity in the library."""
+
+    def __init__(self, text: str, rarity: Callable[[Sequence[str]], Mapping[str, float]]):
+        self.text = text
+        asked = [w for w in dict.fromkeys(words(text)) if w not in STOP_WORDS]
+        weights = rarity(asked) if asked else {}
+        self.weights: dict[str, float] = {}
+        self.word_of: dict[str, str] = {}
+        for word in asked:
+            key = stem(word)
+            self.word_of.setdefault(key, word)
+            self.weights[key] = max(self.weights.get(key, 0.0), weights[word])
+        self.total = sum(self.weights.values())
+
+    def share(self, stems: set[str]) -> float:
+        """Returns the weighed share of the question's words among these."""
+        if not self.total:
+            return 0.0
+        return sum(w for key, w in self.weights.items() if key in stems) / self.total
+
+    def fits(self, sentence: str) -> float:
+        """Returns 1, 0 or between: whether the sentence holds the kind of thing asked for."""
+        asked = [
+            has.search(sentence) is not None
+            for asks, has in (
+                (ASKS_NUMBER, HAS_NUMBER),
+                (ASKS_TIME, HAS_TIME),
+                (ASKS_NAME, HAS_NAME),
+            )
+            if asks.search(self.text)
+        ]
+        return sum(asked) / len(asked) if asked else 0.5
+
+
+def stems_of(text: str) -> set[str]:
+    return {stem(word) for word in words(text)}
+
+
+def candidates(
+    question: Question,
+    hits: Sequence[Hit],
+    library: Library,
+    embed: Callable[[list[str]], np.ndarray],
+) -> list[Quotation]:
+    """Returns sentences of the hits, best first; headings alone are no answers."""
+    found = []
+    for place, hit in enumerate(hits):
+        around = stems_of(" ".join((hit.title, hit.path, *hit.heading)))
+        passage = stems_of(hit.text)
+        for sentence in library.sentences(hit):
+            text = sentence.text.strip()
+            if len(words(text)) < 3 or text.startswith("#"):
+                continue
+            found.append((place, sentence, text, stems_of(text), around, passage))
+    found = found[:MAX_CANDIDATES]
+    if not found:
+        return []
+    vectors = embed([question.text, *(text for _, _, text, *_ in found)])
+    likeness = vectors[1:] @ vectors[0]
+    quotations = []
+    for (place, sentence, text, own, around, passage), like in zip(found, likeness, strict=True):
+        direct = question.share(own)
+        near = question.share(own | around | passage)
+        score = (
+            direct
+            + CONTEXT_WEIGHT * (near - direct)
+            + VECTOR_WEIGHT * float(like)
+            + KIND_WEIGHT * question.fits(text)
+            + RANK_WEIGHT / (1 + place)
+        )
+        quotations.append(
+            Quotation(text, sentence.first_line, sentence.last_line, place, score, near)
+        )
+    return sorted(quotations, key=lambda q: (-q.score, q.hit, q.first_line))
+
+
+def weigh_evidence(question: Question, hits: Sequence[Hit]) -> Evidence:
+    """Returns what the best hits hold of the question."""
+    best, missing = 0.0, None
+    for hit in hits[:3]:
+        there = stems_of(" ".join((hit.title, hit.path, *hit.heading, hit.text)))
+        share = question.share(there)
+        if share > best or missing is None:
+            absent = [key for key in question.weights if key not in there]
+            rarest = max(absent, key=lambda key: question.weights[key], default=None)
+            best, missing = max(best, share), question.word_of.get(rarest) if rarest else None
+    similarity = max((hit.similarity for hit in hits[:3]), default=0.0)
+    return Evidence(best, similarity, missing)
