@@ -77,7 +77,10 @@ def python_documents() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)):
                 yield "reference", ast.get_docstring(node) or ""
-    yield "policy", (library / "LICENSE.txt").read_text(encoding="utf-8", errors="replace")[:LONGEST]
+    yield (
+        "policy",
+        (library / "LICENSE.txt").read_text(encoding="utf-8", errors="replace")[:LONGEST],
+    )
 
 
 def written_documents() -> Iterator[tuple[str, str]]:

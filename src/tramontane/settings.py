@@ -80,6 +80,8 @@ def load_settings(**flags: Any) -> Settings:
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {fault['input']!r}"
             for fault in error.errors()
         )
-        raise ConfigError(f"settings: {faults}; known: {', '.join(Settings.model_fields)}") from None
+        raise ConfigError(
+            f"settings: {faults}; known: {', '.join(Settings.model_fields)}"
+        ) from None
     except ValueError as error:  # tomllib's own error is a ValueError
         raise ConfigError(f"tramontane.toml cannot be read: {error}") from None

@@ -1,0 +1,39 @@
+"""The public text: the fixed text that stands for "everything else" (docs/public-text.md).
+
+Router rows and thresholds are fitted on it and on nothing else, so its hash is in every expert.
+`scripts/build_public_text.py` builds it.
+"""
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from tramontane.errors import ExpertError
+
+# Of the uncompressed JSON lines.
+PUBLIC_TEXT_SHA256 = "a85f205649c14271f1e360e1aa4bc9cf9ff160f18e4b974f7efcce283edde044"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicDocument:
+    genre: str
+    source: str
+    licence: str
+    text: str
+
+
+@cache
+def load_public_text() -> tuple[PublicDocument, ...]:
+    """Returns the documents in their fixed order; ExpertError when they aren't the published ones."""
+    packed = files(__name__).joinpath("public_text.jsonl.gz").read_bytes()
+    data = gzip.decompress(packed)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != PUBLIC_TEXT_SHA256:
+        raise ExpertError(
+            f"the public text has sha256 {digest[:16]}, {PUBLIC_TEXT_SHA256[:16]} was wanted: "
+            "this installation is damaged; install tramontane again"
+        )
+    return tuple(PublicDocument(**json.loads(line)) for line in data.decode().splitlines())

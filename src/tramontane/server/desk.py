@@ -1,0 +1,87 @@
+"""What the page's server needs from the rest: one desk, at which questions are asked.
+
+The server knows HTTP and this protocol; `cli` brings the real desk, which opens models and shelf.
+Every method may raise a TramontaneError, whose message is written for the reader. Methods may be
+called from several threads at once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
+from tramontane.writing.events import Event
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`quality` says in one sentence how far the base's own prose can be trusted."""
+
+    version: str
+    base: str
+    base_parameters: int
+    can_write: bool
+    quality: str
+    mixture: str
+    mixture_hash: str
+    num_experts: int
+    num_collections: int
+    num_notes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertCard:
+    """One expert as the page shows it; perplexities are of held-out notes."""
+
+    name: str
+    hash: str
+    is_in_place: bool
+    is_withdrawn: bool
+    collection: str
+    num_notes: int
+    perplexity_before: float
+    perplexity_after: float
+    own_open_rate: float
+    public_open_rate: float
+    manifest: dict[str, Any]
+
+
+class Desk(Protocol):
+    def status(self) -> Status: ...
+
+    def collections(self) -> list[Collection]: ...
+
+    def add_collection(self, name: str, folder: Path, report: Report) -> SyncReport:
+        """Adds a folder under a name and reads it; nothing is added when nothing can be read."""
+
+    def sync(self, name: str, report: Report, *, dry_run: bool = False) -> SyncReport: ...
+
+    def notes(self, collection: str) -> list[StoredNote]: ...
+
+    def note(self, collection: str, path: str) -> tuple[StoredNote, bool]:
+        """Returns the note as the library read it, and whether its file has changed since."""
+
+    def search(self, words: str, collections: Sequence[str] | None) -> list[Hit]: ...
+
+    def ask(
+        self,
+        question: str,
+        *,
+        collections: Sequence[str] | None,
+        experts: Sequence[str] | None,
+        own_words: bool,
+    ) -> Iterator[Event]:
+        """Yields an answer's events; `experts` names those switched on, None means all in place.
+
+        Closing the iterator stops the work.
+        """
+
+    def experts(self) -> list[ExpertCard]: ...
+
+    def withdraw(self, name: str) -> dict[str, Any]:
+        """Returns the certificate as JSON (experts/certificate.py)."""
+
+    def restore(self, name: str) -> ExpertCard: ...
