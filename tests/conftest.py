@@ -1,0 +1,45 @@
+"""What tests share: the embedded base and the real notes, where they can be had."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tramontane.checkpoint.pull import pull
+from tramontane.checkpoint.store import Store
+from tramontane.errors import PullError
+
+ROOT = Path(__file__).parents[1]
+# Pulled once and kept beside the virtual environment, where git doesn't look.
+MODELS = ROOT / ".test-models"
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """The embedded base's file: TRAMONTANE_TEST_SMOLLM2 names one, otherwise it is pulled once."""
+    if named := os.environ.get("TRAMONTANE_TEST_SMOLLM2"):
+        return Path(named)
+    try:
+        return Path(pull("smollm2", Store(MODELS), lambda *_: None).path)
+    except PullError as error:
+        pytest.skip(f"the embedded base cannot be had here: {error}")
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_path: Path) -> Checkpoint:
+    return open_checkpoint(smollm2_path)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real notes and benchmarks beside the project."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} isn't there: real notes and benchmarks")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def garden() -> Path:
+    return ROOT / "examples" / "notes" / "garden"
