@@ -189,7 +189,8 @@ def chats_with_passages(documents: list[tuple[str, str]]) -> Iterator[str]:
             answer = f"{chosen[number - 1].split('. ')[0].strip().rstrip('.')}. [{number}]"
         form = place % 2
         ask = (
-            f"Answer from the numbered passages and cite them.\n\n{numbered}\n\nQuestion: {question}"
+            f"Answer from the numbered passages and cite them.\n\n{numbered}\n\n"
+            f"Question: {question}"
             if form
             else f"{numbered}\n\n{question}"
         )

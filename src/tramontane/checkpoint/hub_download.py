@@ -64,7 +64,8 @@ class HubFile:
         if got != wanted:
             raise HashMismatch(
                 f"{self.repo_id}: {self.name} came with the hash {got}, the hub announces "
-                f"{wanted}; the file was deleted. Pull it again; if it happens again, don't trust the source"
+                f"{wanted}; the file was deleted. Pull it again; if it "
+                f"happens again, don't trust the source"
             )
 
 

@@ -92,7 +92,7 @@ class Searcher:
         filtered = ""
         if collection_ids is not None:
             filtered = (
-                # Asked of each match; a list of rowids would make FTS5 search once for each of them.
+                # Asked of each match; a list of rowids would make FTS5 search once for each.
                 "AND (SELECT n.collection_id FROM passages p JOIN notes n ON n.id = p.note_id "
                 "WHERE p.id = passages_fts.rowid) "
                 f"IN ({','.join(map(str, collection_ids))}) "

@@ -96,7 +96,7 @@ def render(
     eos: str = "",
     add_generation_prompt: bool = True,
 ) -> str:
-    """Returns the conversation as text; raises TokenizerError when the template fails or refuses."""
+    """Returns the conversation as text; TokenizerError when the template fails or refuses."""
     pieces, num_characters = [], 0
     try:
         for piece in compiled(template).generate(

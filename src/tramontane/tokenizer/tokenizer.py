@@ -59,7 +59,7 @@ class Tokenizer:
     def from_json(
         cls, text: str, *, special: SpecialTokens, chat_template: str | None = None
     ) -> "Tokenizer":
-        """Returns the tokenizer of a tokenizer.json; raises TokenizerError when it can't be read."""
+        """Returns the tokenizer of a tokenizer.json; TokenizerError when it can't be read."""
         try:
             inner = tokenizers.Tokenizer.from_str(text)
             pieces = json.dumps(json.loads(text).get("pre_tokenizer"))

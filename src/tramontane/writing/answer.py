@@ -1,8 +1,8 @@
-"""QUESTION → ANSWER: quotations with sources, or prose checked against them, or "your notes don't say".
+"""QUESTION → ANSWER: quotations with sources, or checked prose, or "your notes don't say".
 
-A base that has not passed the writer's check composes: search chooses sentences of the notes, which
-are shown as quotations. One that has passed writes from numbered passages. Either way every sentence
-carries the word overlap with its source.
+A base that has not passed the writer's check composes: search chooses sentences of the notes,
+which are shown as quotations. One that has passed writes from numbered passages. Either way every
+sentence carries the word overlap with its source.
 """
 
 import re
@@ -226,7 +226,7 @@ def why_not(evidence: Evidence, has_hits: bool) -> str:
 def prose_sentence(
     text: str, sources: Sequence[Source], shares: dict[str, float] | None
 ) -> Sentence:
-    """Returns a written sentence with its best source by overlap; a citation counts only as a hint."""
+    """Returns a written sentence with its best source by overlap; its citations count for nothing."""
     bare = CITATION.sub("", text).strip()
     measured = overlap(bare, [source.text for source in sources])
     source = sources[measured.passage] if measured.passage is not None else None

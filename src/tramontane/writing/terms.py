@@ -8,14 +8,15 @@ NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 # Words that carry a question rather than its subject.
 STOP_WORDS = frozenset(
     """
-    a about after all also am an and any are as at be because been before being between both but by
-    can could did do does doing done down during each ever every far few for from get give given gives
-    go goes got had has have having he her here hers him his how i if in into is it its just kind last
-    let like long made make many may me might mine more most much must my no nor not of off often on
-    once one only or other our ours out over own per please put say says shall she should so some
-    something soon such take than that the their theirs them then there these they thing this those
-    through to too under until up us use used very want was we were what when where whether which while
-    who whom whose why will with would year yes yet you your yours
+    a about after all also am an and any are as at be because been before being between both but
+    by can could did do does doing done down during each ever every far few for from get give
+    given gives go goes got had has have having he her here hers him his how i if in into is it
+    its just kind last let like long made make many may me might mine more most much must my no
+    nor not of off often on once one only or other our ours out over own per please put say says
+    shall she should so some something soon such take than that the their theirs them then there
+    these they thing this those through to too under until up us use used very want was we were
+    what when where whether which while who whom whose why will with would year yes yet you your
+    yours
     """.split()
 )
 

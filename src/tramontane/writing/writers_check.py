@@ -1,7 +1,8 @@
 """The writer's check: may this base's free prose be shown as an answer?
 
-Twenty built-in questions, each with its passage and two others. The base passes when in fifteen its
-answer holds the fact and no number that stands in none of the passages. The result is kept per base.
+Twenty built-in questions, each with its passage and two others. The base passes when in fifteen
+its answer holds the fact and no number that stands in none of the passages. The result is kept per
+base.
 """
 
 import json

@@ -27,7 +27,7 @@ class PublicDocument:
 
 @cache
 def load_public_text() -> tuple[PublicDocument, ...]:
-    """Returns the documents in their fixed order; ExpertError when they aren't the published ones."""
+    """Returns the documents in their order; ExpertError when they aren't the published ones."""
     packed = files(__name__).joinpath("public_text.jsonl.gz").read_bytes()
     data = gzip.decompress(packed)
     digest = hashlib.sha256(data).hexdigest()
