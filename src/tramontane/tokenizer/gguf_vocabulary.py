@@ -1,8 +1,8 @@
 """A GGUF's own vocabulary as a `tokenizers` object.
 
 Two kinds stand in files: "gpt2", byte-level pair encoding with a list of merges and a rule that
-cuts text before it (`tokenizer.ggml.pre`), and "llama", SentencePiece pieces with scores. The keys are
-those of the GGUF specification (github.com/ggml-org/ggml/blob/master/docs/gguf.md).
+cuts text before it (`tokenizer.ggml.pre`), and "llama", SentencePiece pieces with scores. The keys
+are those of the GGUF specification (github.com/ggml-org/ggml/blob/master/docs/gguf.md).
 """
 
 from collections.abc import Mapping, Sequence

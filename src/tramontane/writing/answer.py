@@ -226,7 +226,7 @@ def why_not(evidence: Evidence, has_hits: bool) -> str:
 def prose_sentence(
     text: str, sources: Sequence[Source], shares: dict[str, float] | None
 ) -> Sentence:
-    """Returns a written sentence with its best source by overlap; its citations count for nothing."""
+    """Returns a written sentence with its best source by overlap; its citations count not."""
     bare = CITATION.sub("", text).strip()
     measured = overlap(bare, [source.text for source in sources])
     source = sources[measured.passage] if measured.passage is not None else None
