@@ -104,6 +104,9 @@ def render(
             bos_token=bos,
             eos_token=eos,
             add_generation_prompt=add_generation_prompt,
+            # Many templates ask whether these are none, and take undefined for something.
+            tools=None,
+            documents=None,
             _steps=Steps(),
         ):
             pieces.append(piece)

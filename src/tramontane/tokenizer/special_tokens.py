@@ -11,8 +11,10 @@ KNOWN_SEPARATORS = ("<|endoftext|>", "<|end_of_text|>", "</s>")
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """`adds_bos` says whether the published model expects BOS before raw text."""
+    """`adds_bos` says whether the published model expects BOS before raw text; None leaves that to
+    tokenizer.json's own post-processing. `eos_ids` are ends of a turn known by id only."""
 
     bos: str | None = None
     eos: tuple[str, ...] = ()
-    adds_bos: bool = False
+    eos_ids: tuple[int, ...] = ()
+    adds_bos: bool | None = False

@@ -8,6 +8,7 @@ where the caller says so.
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import tokenizers
@@ -39,27 +40,36 @@ class Tokenizer:
         self._is_byte_level = is_byte_level
         self.chat_template = chat_template
         self.vocab_size = inner.get_vocab_size(with_added_tokens=True)
-        self.adds_bos = special.adds_bos
+        self.adds_bos = bool(special.adds_bos)
         self._special_ids = frozenset(
             index for index, token in inner.get_added_tokens_decoder().items() if token.special
         )
         self.bos_id = self._id_of(special.bos) if special.bos else None
-        named = {self._id_of(token) for token in special.eos}
-        known = {inner.token_to_id(token) for token in KNOWN_ENDS} & self._special_ids
-        self.eos_ids: frozenset[int] = frozenset(named | known)
+        spelt = {self._id_of(token) for token in special.eos}
+        spelt |= {inner.token_to_id(token) for token in KNOWN_ENDS} & self._special_ids
+        # An id may lie beyond the vocabulary, in a padded embedding; it ends a turn all the same.
+        self.eos_ids: frozenset[int] = frozenset(spelt | set(special.eos_ids))
         separators = (inner.token_to_id(token) for token in KNOWN_SEPARATORS)
         self.separator_id: int = next(
             (index for index in separators if index is not None),
-            min(self.eos_ids, default=self.bos_id or 0),
+            min(spelt, default=self.bos_id or 0),
         )
         self.bos_text = special.bos or ""
         self.eos_text = special.eos[0] if special.eos else ""
 
     @classmethod
     def from_json(
-        cls, text: str, *, special: SpecialTokens, chat_template: str | None = None
+        cls,
+        text: str,
+        *,
+        special: SpecialTokens,
+        chat_template: str | None = None,
+        added: Mapping[int, tokenizers.AddedToken] | None = None,
     ) -> "Tokenizer":
-        """Returns the tokenizer of a tokenizer.json; TokenizerError when it can't be read."""
+        """Returns the tokenizer of a tokenizer.json; `added` are tokens by id that it may lack.
+
+        Raises TokenizerError when it can't be read, or has another id for an added token.
+        """
         try:
             inner = tokenizers.Tokenizer.from_str(text)
             pieces = json.dumps(json.loads(text).get("pre_tokenizer"))
@@ -67,6 +77,19 @@ class Tokenizer:
             raise TokenizerError(f"tokenizer.json can't be read: {error}") from None
         inner.no_padding()
         inner.no_truncation()
+        there = inner.get_added_tokens_decoder()
+        for index, token in sorted((added or {}).items()):
+            if repr(there.get(index)) != repr(token):
+                inner.add_tokens([token])
+            if inner.token_to_id(token.content) != index:
+                raise TokenizerError(
+                    f"{token.content!r} should be token {index}, by tokenizer.json it is "
+                    f"{inner.token_to_id(token.content)}"
+                )
+        if special.adds_bos is None:
+            first = inner.encode("a").ids[:1]
+            adds_bos = special.bos is not None and first == [inner.token_to_id(special.bos)]
+            special = replace(special, adds_bos=adds_bos)
         return cls(inner, special, chat_template, is_byte_level="ByteLevel" in pieces)
 
     @classmethod
@@ -113,10 +136,11 @@ class Tokenizer:
     def is_special(self, token_id: int) -> bool:
         return token_id in self._special_ids
 
-    @property
+    @cached_property
     def strips_first_space(self) -> bool:
-        """SentencePiece puts a space before the text, which decoding takes off again."""
-        return not self._is_byte_level
+        """Some SentencePiece models put a space before the text; decoding takes it off again."""
+        ids = [] if self._is_byte_level else self.encode("a")
+        return b"".join(map(self.token_bytes, ids)).startswith(b" ")
 
     def token_bytes(self, token_id: int) -> bytes:
         """Returns the bytes a token stands for; a control token stands for its name."""
