@@ -52,6 +52,9 @@ class ExpertCard:
 class Desk(Protocol):
     def status(self) -> Status: ...
 
+    def examples(self) -> list[str]:
+        """Returns about three questions that the sample notes answer, for an empty page."""
+
     def collections(self) -> list[Collection]: ...
 
     def add_collection(self, name: str, folder: Path, report: Report) -> SyncReport:

@@ -1,0 +1,26 @@
+"""A fake desk, and a client whose requests come from the page itself."""
+
+from collections.abc import Iterator
+
+import pytest
+from fake_desk import FakeDesk
+from starlette.testclient import TestClient
+
+from tramontane.server.app import make_app
+
+PORT = 8787
+HOME = f"http://127.0.0.1:{PORT}"
+
+
+@pytest.fixture
+def desk() -> FakeDesk:
+    return FakeDesk()
+
+
+@pytest.fixture
+def client(desk: FakeDesk) -> Iterator[TestClient]:
+    """Sends the Host and Origin that a browser sends from the page."""
+    app = make_app(desk, host="127.0.0.1", port=PORT)
+    headers = {"Origin": HOME}
+    with TestClient(app, base_url=HOME, headers=headers, raise_server_exceptions=False) as client:
+        yield client

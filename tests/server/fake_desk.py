@@ -1,0 +1,319 @@
+"""A desk whose every answer can be foretold by hand: no model, no database."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tramontane.errors import Busy, LibraryError, NotesError, NotFound, RequestError
+from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
+from tramontane.notes.note import Skipped
+from tramontane.server.desk import ExpertCard, Status
+from tramontane.writing.events import (
+    Abstained,
+    Done,
+    Event,
+    OwnWords,
+    Sentence,
+    Source,
+    Sources,
+)
+
+GARLIC = """# Garlic
+
+Planted in Long Bed on 28 October. Germidour, softneck, four bulbs split into 41 cloves.
+
+A spoon of sulphate of potash per yard in February. Nothing else.
+
+Lifted 29 June when six leaves had yellowed. Dried on the staging for three weeks.
+"""
+HEAP = """# The heap
+
+Two parts brown to one of green by the bucket.
+
+The compost heap peaked at 63 °C five days after the March turning.
+"""
+HOSTILE = """# Hostile <b>title</b>
+
+<script>window.wasAttacked = true</script> zebra <img src=x onerror="window.wasAttacked = true">
+[click](javascript:window.wasAttacked=true) <svg onload="window.wasAttacked=true"></svg>
+"""
+LONG = "\n".join(f"Line {number} of a long note about rope." for number in range(1, 401))
+
+SALT = b"the library's secret"
+SHARES = {"garden": 0.31, "recipes": 0.04}
+EXAMPLES = [
+    "How many cloves of garlic did I plant?",
+    "How hot did the compost heap get?",
+    "When did I lift the garlic?",
+]
+
+
+def stored(collection: str, path: str, text: str) -> StoredNote:
+    title = text.splitlines()[0].removeprefix("# ")
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    return StoredNote(collection, path, title, text, sha256, len(text.splitlines()))
+
+
+def card(name: str, *, is_withdrawn: bool = False, num_notes: int = 402) -> ExpertCard:
+    return ExpertCard(
+        name=name,
+        hash=hashlib.sha256(name.encode()).hexdigest(),
+        is_in_place=not is_withdrawn,
+        is_withdrawn=is_withdrawn,
+        collection=name,
+        num_notes=num_notes,
+        perplexity_before=24.0,
+        perplexity_after=18.0,
+        own_open_rate=0.83,
+        public_open_rate=0.012,
+        manifest={"seed": 0},
+    )
+
+
+class FakeDesk:
+    """Answers by the first stored line that holds a word of the question."""
+
+    def __init__(self) -> None:
+        self.notes_of: dict[str, dict[str, StoredNote]] = {}
+        for collection, path, text in (
+            ("garden", "garlic.md", GARLIC),
+            ("garden", "heap/compost.md", HEAP),
+            ("garden", "rope.md", LONG),
+            ("letters", "hostile.md", HOSTILE),
+        ):
+            self.put(stored(collection, path, text))
+        self.folders = {"garden": Path("/notes/garden"), "letters": Path("/notes/letters")}
+        self.changed: set[tuple[str, str]] = set()
+        self.pending = SyncReport(
+            added=["onions.md"],
+            changed=["garlic.md"],
+            removed=["old/plan.md"],
+            unchanged=["rope.md"],
+            skipped=[Skipped("photo.png", "not a text file")],
+        )
+        self.cards = {
+            "garden": card("garden"),
+            "recipes": card("recipes"),
+            "handbook": card("handbook", is_withdrawn=True),
+        }
+        self.asked: list[dict[str, Any]] = []
+        self.synced: list[tuple[str, bool]] = []
+        self.was_closed = threading.Event()
+        self.num_yielded = 0
+        # Held between two events of a question about waiting, so that tests can stop it there.
+        self.gate: Callable[[], None] = lambda: None
+
+    def put(self, note: StoredNote) -> None:
+        self.notes_of.setdefault(note.collection, {})[note.path] = note
+
+    def status(self) -> Status:
+        return Status(
+            version="0.1.0",
+            base="SmolLM2-135M",
+            base_parameters=134_515_008,
+            can_write=False,
+            quality="This base passed 3 of 20 questions of the writer's check; its own prose is "
+            "not to be trusted, so answers are quotations.",
+            mixture="default",
+            mixture_hash="ab" * 32,
+            num_experts=sum(not card.is_withdrawn for card in self.cards.values()),
+            num_collections=len(self.notes_of),
+            num_notes=sum(map(len, self.notes_of.values())),
+        )
+
+    def examples(self) -> list[str]:
+        return EXAMPLES
+
+    def collections(self) -> list[Collection]:
+        return [
+            Collection(name, self.folders[name], "Ada", "", len(notes), 3 * len(notes), SALT)
+            for name, notes in sorted(self.notes_of.items())
+        ]
+
+    def add_collection(
+        self, name: str, folder: Path, report: Callable[[str, int, int], None]
+    ) -> SyncReport:
+        if name in self.notes_of:
+            raise LibraryError(f"there is a collection {name!r} already; choose another name")
+        if folder.name == "empty":
+            raise NotesError(f"{folder}: nothing readable in it; Markdown and text can be read")
+        report("reading", 1, 2)
+        report("reading", 2, 2)
+        self.folders[name] = folder
+        self.put(stored(name, "first.md", "# First\n\nThe first note of my own."))
+        return SyncReport(added=["first.md"], skipped=[Skipped("photo.png", "not a text file")])
+
+    def sync(
+        self, name: str, report: Callable[[str, int, int], None], *, dry_run: bool = False
+    ) -> SyncReport:
+        self.of(name)
+        self.synced.append((name, dry_run))
+        report("reading", 1, 1)
+        return replace(self.pending, is_dry_run=dry_run)
+
+    def of(self, collection: str) -> dict[str, StoredNote]:
+        if collection not in self.notes_of:
+            raise NotFound(f"no collection {collection!r}; there are {list(self.notes_of)}")
+        return self.notes_of[collection]
+
+    def notes(self, collection: str) -> list[StoredNote]:
+        return list(self.of(collection).values())
+
+    def note(self, collection: str, path: str) -> tuple[StoredNote, bool]:
+        if path not in self.of(collection):
+            raise NotFound(f"no note {path!r} in {collection!r}")
+        return self.notes_of[collection][path], (collection, path) in self.changed
+
+    def search(self, words: str, collections: Sequence[str] | None) -> list[Hit]:
+        wanted = [word.strip("?.,").lower() for word in words.split() if len(word) > 3]
+        hits = []
+        for name in sorted(collections or self.notes_of):
+            for note in self.of(name).values():
+                for number, line in enumerate(note.text.splitlines(), start=1):
+                    score = sum(word in line.lower() for word in wanted)
+                    if score and not line.startswith("#"):
+                        hits.append(hit_of(note, number, line, score))
+        return sorted(hits, key=lambda hit: -hit.score)[:8]
+
+    def ask(
+        self,
+        question: str,
+        *,
+        collections: Sequence[str] | None,
+        experts: Sequence[str] | None,
+        own_words: bool,
+    ) -> Iterator[Event]:
+        if not question.strip():
+            raise RequestError("the question is empty; ask something your notes may hold")
+        self.asked.append(
+            {
+                "question": question,
+                "collections": collections,
+                "experts": experts,
+                "own_words": own_words,
+            }
+        )
+        try:
+            for event in self.events(question, collections, experts, own_words):
+                self.num_yielded += 1
+                yield event
+                self.gate()
+        finally:
+            self.was_closed.set()
+
+    def events(
+        self,
+        question: str,
+        collections: Sequence[str] | None,
+        experts: Sequence[str] | None,
+        own_words: bool,
+    ) -> Iterator[Event]:
+        if "break" in question:
+            yield Sources(())
+            raise RequestError("the model stopped underway; ask again")
+        if "busy" in question:
+            raise Busy("the library is being written by another process; try again soon")
+        if "defect" in question:
+            raise KeyError(question)
+        hits = self.search(question, collections)[:2]
+        sources = tuple(source_of(number, hit) for number, hit in enumerate(hits, start=1))
+        if "dragon" in question:
+            near = source_of(1, self.search("compost", None)[0])
+            yield Abstained("Your notes don't say. Nothing near mentions “dragon”.", near)
+            yield Done(0.1, 0)
+            return
+        if not sources:
+            yield Abstained("Your notes don't say: nothing in them touches this.", None)
+            yield Done(0.1, 0)
+            return
+        yield Sources(sources)
+        heard = {
+            name: share for name, share in SHARES.items() if experts is None or name in experts
+        }
+        if "prose" in question:
+            for text, overlap, mark in (
+                ("You planted garlic in Long Bed.", 0.92, "supported"),
+                ("It likes a sunny place with potash.", 0.6, "weak"),
+                ("Garlic was first grown on the moon.", 0.1, "unsupported"),
+            ):
+                yield Sentence(text, "prose", 1, 1, 3, overlap, mark, heard or None)
+        else:
+            for source in sources:
+                yield Sentence(
+                    source.text,
+                    "quotation",
+                    source.number,
+                    source.first_line,
+                    source.last_line,
+                    1.0,
+                    "supported",
+                    heard or None,
+                )
+        if own_words:
+            for text in ("Garlic ", "<b>is</b> ", "planted ", "in ", "autumn."):
+                yield OwnWords(text, heard or None)
+        yield Done(1.5, 5 if own_words else 0)
+
+    def experts(self) -> list[ExpertCard]:
+        return list(self.cards.values())
+
+    def find(self, name: str) -> ExpertCard:
+        if name not in self.cards:
+            raise NotFound(f"no expert {name!r}; there are {list(self.cards)}")
+        return self.cards[name]
+
+    def withdraw(self, name: str) -> dict[str, Any]:
+        self.cards[name] = replace(self.find(name), is_in_place=False, is_withdrawn=True)
+        return {
+            "expert": name,
+            "expert_hash": self.cards[name].hash,
+            "base_sha256": "b1" * 32,
+            "mixture": "default",
+            "mixture_hash_before": "ab" * 32,
+            "mixture_hash_after": "cd" * 32,
+            "experts_left": [c.hash for c in self.cards.values() if not c.is_withdrawn],
+            "probe_tokens": 412,
+            "logits_with_expert": "11" * 32,
+            "logits_after": "22" * 32,
+            "logits_never_built": "22" * 32,
+            "made_with": {"threads": 2},
+            "is_exact": True,
+            "expert_was_heard": True,
+        }
+
+    def restore(self, name: str) -> ExpertCard:
+        self.cards[name] = replace(self.find(name), is_in_place=True, is_withdrawn=False)
+        return self.cards[name]
+
+
+def hit_of(note: StoredNote, number: int, line: str, score: float) -> Hit:
+    return Hit(
+        collection=note.collection,
+        path=note.path,
+        title=note.title,
+        heading=(note.title,),
+        text=line,
+        first_line=number,
+        last_line=number,
+        score=score,
+        bm25_rank=1,
+        vector_rank=None,
+        similarity=0.5,
+        note_sha256=note.sha256,
+    )
+
+
+def source_of(number: int, hit: Hit) -> Source:
+    return Source(
+        number,
+        hit.collection,
+        hit.path,
+        hit.title,
+        hit.first_line,
+        hit.last_line,
+        hit.text,
+        hit.note_sha256,
+    )
