@@ -102,5 +102,6 @@ def test_shares_are_parts_of_what_was_added():
         notes.at(voices=voices).add_to(layer, torch.randn(20, D), torch.randn(20, D))
     shares_TE = voices.shares()
     assert shares_TE.shape == (20, 2)
-    assert (shares_TE >= 0).all() and (shares_TE.sum(-1) < 1).all()
+    assert (shares_TE >= 0).all()
+    assert (shares_TE.sum(-1) < 1).all()
     assert ((shares_TE > 0) == (voices.gates() > 0)).all()

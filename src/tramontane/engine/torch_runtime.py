@@ -16,6 +16,7 @@ try:
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
+    from tramontane.model.attention import visible
     from tramontane.model.notes_experts import NotesExperts, Voices
     from tramontane.model.transformer import load_transformer
 except ImportError as error:
@@ -127,6 +128,7 @@ class PagedAttention:
 
     def __init__(self, runtime: TorchRuntime, spans: Sequence[Span]):
         self.keys_LPGd, self.values_LPGd = runtime.keys_LPGd, runtime.values_LPGd
+        self.sliding_window = runtime.config.sliding_window
         self.slots = [self.slots_of(span, runtime.page_tokens) for span in spans]
         self.lengths = [len(span.token_ids) for span in spans]
         self.new_slots_T = torch.cat(
@@ -146,18 +148,24 @@ class PagedAttention:
         keys_PGd[self.new_slots_T] = k_TGd
         values_PGd[self.new_slots_T] = v_TGd
         mixed = [
-            attend_one(q_tHd, keys_PGd[slots_S], values_PGd[slots_S])
+            attend_one(q_tHd, keys_PGd[slots_S], values_PGd[slots_S], self.sliding_window)
             for q_tHd, slots_S in zip(q_THd.split(self.lengths), self.slots, strict=True)
         ]
         return torch.cat(mixed)
 
 
-def attend_one(q_tHd: torch.Tensor, k_SGd: torch.Tensor, v_SGd: torch.Tensor) -> torch.Tensor:
+def attend_one(
+    q_tHd: torch.Tensor,
+    k_SGd: torch.Tensor,
+    v_SGd: torch.Tensor,
+    sliding_window: int | None = None,
+) -> torch.Tensor:
     """Returns (t, H, d): the span's last t positions over all S, none looking ahead."""
-    t, S = len(q_tHd), len(k_SGd)
-    mask_tS = None
-    if t > 1:
-        mask_tS = torch.ones(t, S, dtype=torch.bool).tril(diagonal=S - t)
+    t = len(q_tHd)
+    if sliding_window is not None:
+        # What lies before the first position's window is seen by none of them.
+        k_SGd, v_SGd = (x_SGd[-(sliding_window + t - 1) :] for x_SGd in (k_SGd, v_SGd))
+    mask_tS = visible(t, len(k_SGd), sliding_window) if t > 1 else None
     q_Htd, k_GSd, v_GSd = (x.transpose(0, 1)[None] for x in (q_tHd, k_SGd, v_SGd))
     mixed = scaled_dot_product_attention(q_Htd, k_GSd, v_GSd, attn_mask=mask_tS, enable_gqa=True)
     return mixed[0].transpose(0, 1)

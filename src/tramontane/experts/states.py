@@ -76,7 +76,7 @@ def compute_states(
     h = open_array(folder / "h.npy", (L, M, W, D), np.float16)
     done = json.loads(progress_file.read_text()) if progress_file.exists() else 0
 
-    attend = WindowAttention(W)
+    attend = WindowAttention(W, config.sliding_window)
     report(done, N)
     for begin in range(done, N, WINDOWS_PER_BATCH):
         batch_BW = torch.from_numpy(windows_NW[begin : begin + WINDOWS_PER_BATCH])

@@ -103,7 +103,8 @@ class Training:
         rope = self.transformer.rope(torch.arange(W).repeat(B))
         x_TD = torch.from_numpy(np.array(trunk_BWD)).flatten(0, 1)
         notes = self.notes.at() if with_expert else None
-        x_TD = self.transformer.run(x_TD, rope, WindowAttention(W), notes, first=self.first)
+        attend = WindowAttention(W, self.transformer.config.sliding_window)
+        x_TD = self.transformer.run(x_TD, rope, attend, notes, first=self.first)
         return self.transformer.final_norm(x_TD)
 
     def take_step(self, trunk_NWD: np.ndarray, windows_NW: np.ndarray) -> float:
@@ -116,7 +117,10 @@ class Training:
         targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten()
         loss = next_token_loss(states, weight_VD, targets)
         self.optimizer.zero_grad(set_to_none=True)
-        (loss + self.misfire_loss(weight_VD)).backward()
+        loss_in_all = loss + self.misfire_loss(weight_VD)
+        # Where no gate opens in the whole batch there is nothing to learn from it.
+        if loss_in_all.requires_grad:
+            loss_in_all.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate_at(self.step)
@@ -185,9 +189,11 @@ class Training:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(tensors[f"now.{name}"])
-                self.optimizer.state[parameter] = {
-                    key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
-                }
+                # A layer whose gate has not opened yet has no moments.
+                if f"step.{name}" in tensors:
+                    self.optimizer.state[parameter] = {
+                        key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+                    }
         self.best = {
             name: tensors[f"best.{name}"] for name in self.parameters if f"best.{name}" in tensors
         }

@@ -5,6 +5,7 @@ T tokens, D model width, H query heads, G key heads, d head width.
 
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
@@ -19,17 +20,36 @@ class Attend(Protocol):
         """Returns (T, H, d)."""
 
 
+def visible(num_queries: int, num_keys: int, sliding_window: int | None) -> Tensor:
+    """Returns (queries, keys) bool: what each of the last positions sees of all `num_keys`.
+
+    Itself and what came before; with a sliding window only its last so many, itself included.
+    """
+    seen = torch.ones(num_queries, num_keys, dtype=torch.bool)
+    seen = seen.tril(diagonal=num_keys - num_queries)
+    if sliding_window is not None:
+        seen = seen.triu(diagonal=num_keys - num_queries - sliding_window + 1)
+    return seen
+
+
 class WindowAttention:
     """T tokens are windows of equal length, one after the other; none sees another."""
 
-    def __init__(self, window_tokens: int):
+    def __init__(self, window_tokens: int, sliding_window: int | None = None):
+        """`sliding_window` is the model's own bound on how far back a token sees."""
         self.window_tokens = window_tokens
+        self.mask = None
+        if sliding_window is not None and sliding_window < window_tokens:
+            self.mask = visible(window_tokens, window_tokens, sliding_window)
 
     def __call__(self, layer: int, q_THd: Tensor, k_TGd: Tensor, v_TGd: Tensor) -> Tensor:
         q, k, v = (
             x.unflatten(0, (-1, self.window_tokens)).transpose(1, 2) for x in (q_THd, k_TGd, v_TGd)
         )
-        mixed = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        mask = None if self.mask is None else self.mask.to(q.device)
+        mixed = scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=True
+        )
         return mixed.transpose(1, 2).flatten(0, 1)
 
 

@@ -44,20 +44,29 @@ class Route(nn.Module):
         return weights_TK, expert_ids_TK
 
 
+class ExpertMatrices(nn.Module):
+    """One matrix per base expert, stacked under the name that checkpoints have for them."""
+
+    def __init__(self, num_experts: int, num_rows: int, num_columns: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_experts, num_rows, num_columns))
+
+
 class BaseExperts(nn.Module):
     """E feed-forward networks; each runs once, on the tokens the route sends it."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         E, F, D = config.num_base_experts, config.ffn_width, config.model_width
-        self.gate = nn.Parameter(torch.empty(E, F, D))
-        self.up = nn.Parameter(torch.empty(E, F, D))
-        self.down = nn.Parameter(torch.empty(E, D, F))
+        self.gate = ExpertMatrices(E, F, D)
+        self.up = ExpertMatrices(E, F, D)
+        self.down = ExpertMatrices(E, D, F)
 
     def forward(self, h_TD: Tensor, weights_TK: Tensor, expert_ids_TK: Tensor) -> Tensor:
         y_TD = torch.zeros_like(h_TD)
         for e in expert_ids_TK.unique().tolist():
             tokens, slots = (expert_ids_TK == e).nonzero(as_tuple=True)
-            y = swiglu(h_TD[tokens], self.gate[e], self.up[e], self.down[e])
+            matrices = (self.gate.weight[e], self.up.weight[e], self.down.weight[e])
+            y = swiglu(h_TD[tokens], *matrices)
             y_TD = y_TD.index_add(0, tokens, y * weights_TK[tokens, slots, None].to(y.dtype))
         return y_TD
