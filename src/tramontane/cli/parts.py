@@ -1,14 +1,14 @@
 """The parts a command needs, opened when first asked for and closed together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.checkpoint.store import Store
 from tramontane.engine.engine import Engine
-from tramontane.engine.torch_runtime import TorchRuntime
 from tramontane.experts.expert_file import Expert
 from tramontane.experts.mixture import Mixture
 from tramontane.experts.shelf import Shelf
@@ -16,6 +16,9 @@ from tramontane.library.embed import WordLlamaEmbedder
 from tramontane.library.library import Library
 from tramontane.settings import Settings, load_settings
 from tramontane.tokenizer.tokenizer import Tokenizer
+from tramontane.writing.answer import Writer
+from tramontane.writing.speak import ExpertInPlace
+from tramontane.writing.writers_check import CheckResult, known_check
 
 
 class Parts:
@@ -55,6 +58,9 @@ class Parts:
 
     def new_engine(self) -> Engine:
         """Returns an engine that has never seen an expert."""
+        # Imported here: quoting, listing and withdrawing work where torch isn't installed.
+        from tramontane.engine.torch_runtime import TorchRuntime
+
         return Engine(TorchRuntime(self.checkpoint, threads=self.settings.threads))
 
     @cached_property
@@ -64,6 +70,43 @@ class Parts:
         for expert in self.experts_in_place():
             engine.add_expert(expert.hash, expert.tensors)
         return engine
+
+    @property
+    def checks_folder(self) -> Path:
+        return self.settings.home / "checks"
+
+    def check(self) -> CheckResult | None:
+        """Returns the base's writer's check, or None when it was never run."""
+        return known_check(self.checks_folder, self.checkpoint.sha256)
+
+    def writer(self, experts: Sequence[ExpertInPlace] | None = None) -> Writer:
+        """Returns a writer; `experts` None means those of the mixture in use."""
+        if experts is None:
+            experts = self.voices()
+        check = self.check() if self.has_base else None
+        return Writer(
+            self.library,
+            self.embed,
+            lambda: self.engine,
+            lambda: self.tokenizer,
+            lambda: experts,
+            can_write=bool(check and check.passed),
+        )
+
+    @property
+    def has_base(self) -> bool:
+        """Whether the base chosen has been pulled; quoting works without one."""
+        return any(self.settings.base in (r.name, r.source) for r in self.store.ls()) or (
+            Path(self.settings.base).exists()
+        )
+
+    def voices(self) -> tuple[ExpertInPlace, ...]:
+        """Returns the experts in place by name; none while there is no base."""
+        if not self.has_base:
+            return ()
+        wanted = self.mixture().experts
+        names = {r.hash: r.name for r in self.shelf.ls() if not r.is_withdrawn}
+        return tuple(ExpertInPlace(names[digest], digest) for digest in wanted if digest in names)
 
     def close(self) -> None:
         if "library" in self.__dict__:

@@ -48,6 +48,11 @@ def split_notes(notes: Iterable[Note]) -> tuple[list[Note], list[Note]]:
     return ordered[num_held_out:], ordered[:num_held_out]
 
 
+def salted_hashes(notes: Iterable[Note], salt: bytes) -> list[str]:
+    """Returns what a manifest says of the notes learnt from: nothing, to whoever lacks the salt."""
+    return sorted(hashlib.sha256(salt + bytes.fromhex(note.sha256)).hexdigest() for note in notes)
+
+
 def windows_of(
     token_lists: Iterable[Sequence[int]], separator: int, window_tokens: int
 ) -> np.ndarray:

@@ -21,7 +21,12 @@ from torch.nn.functional import linear, silu
 
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.errors import LearnError
-from tramontane.experts.corpus import Corpus, collection_corpus, public_windows
+from tramontane.experts.corpus import (
+    Corpus,
+    collection_corpus,
+    public_windows,
+    salted_hashes,
+)
 from tramontane.experts.expert_file import FORMAT, Expert, check_name, tensor_hash
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256, load_public_text
 from tramontane.experts.route import Row, fit_row, open_rate
@@ -369,10 +374,7 @@ def manifest_of(
     proof: dict[str, Any],
 ) -> dict[str, Any]:
     """Returns what an expert says of itself; no clock time and no text of any note."""
-    salted = sorted(
-        hashlib.sha256(salt + bytes.fromhex(note.sha256)).hexdigest()
-        for note in corpus.learnt_notes
-    )
+    salted = salted_hashes(corpus.learnt_notes, salt)
     return {
         "format": FORMAT,
         "name": name,

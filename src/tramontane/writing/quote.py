@@ -24,8 +24,9 @@ RANK_WEIGHT = 0.35
 ASKS_NUMBER = re.compile(
     r"\bhow (?:many|much|long|far|deep|tall|high|wide|heavy|hot|cold|big|large|old|often|thick\w*|"
     r"fast|soon|close|near|steep|late|early|wet|dense\w*)\b|\bhow far\b|"
-    r"\bwhat (?:\w+ ){0,2}(?:temperature|price|cost|depth|width|"
-    r"height|length|distance|weight|rate|ratio|speed|number|percentage|share|pressure|amount|age|size|dose|spacing|fee|fare|limit|charge|pay)\b|"
+    r"\bwhat (?:\w+ ){0,2}(?:temperature|price|cost|depth|width|height|length|distance|weight|rate|"
+    r"ratio|speed|number|percentage|share|pressure|amount|age|size|dose|spacing|fee|fare|limit|"
+    r"charge|pay)\b|"
     r"\bwhat do(?:es)? .* (?:cost|charge|pay|weigh)\b",
     re.IGNORECASE,
 )

@@ -78,6 +78,16 @@ def is_right(answer: str, fact: str, passages: list[str]) -> bool:
     return fact.lower() in answer.lower() and numbers(answer) <= known
 
 
+def known_check(folder: Path, base_sha256: str) -> CheckResult | None:
+    """Returns the result kept for a base; the embedded one's was measured once for all."""
+    known = json.loads(
+        files("tramontane.writing").joinpath("known_checks.json").read_text(encoding="utf-8")
+    )
+    if base_sha256 in known:
+        return CheckResult(**known[base_sha256])
+    return stored_check(folder, base_sha256)
+
+
 def stored_check(folder: Path, base_sha256: str) -> CheckResult | None:
     """Returns the result kept for a base, or None when there is none of this version."""
     file = folder / f"{base_sha256}.json"

@@ -1,0 +1,198 @@
+"""ask, write, chat: answers and drafts from the notes, and talk with the model itself."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tramontane.cli.output import AsJson, say, say_json
+from tramontane.cli.parts import Parts, opened
+from tramontane.engine.request import Sampling
+from tramontane.errors import NotFound, PromptTooLong
+from tramontane.files import write_whole
+from tramontane.writing.draft import as_markdown, write
+from tramontane.writing.events import (
+    Abstained,
+    Answer,
+    Done,
+    Event,
+    Heading,
+    OwnWords,
+    Sentence,
+    Source,
+    Sources,
+)
+from tramontane.writing.speak import speak
+
+Collections = Annotated[
+    list[str] | None, typer.Option("--in", help="Only this collection; may be repeated.")
+]
+MARKS = {"weak": "few of its words are in your notes", "unsupported": "not in your notes"}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("ask")(ask)
+    app.command("write")(write_command)
+    app.command("chat")(chat)
+
+
+def ask(
+    context: typer.Context,
+    question: Annotated[str, typer.Argument(help="What your notes may answer.")],
+    collection: Collections = None,
+    own_words: Annotated[
+        bool, typer.Option("--own-words", help="Also show what the model would say freely.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a question from your notes, each sentence with its source.
+
+    Example: tramontane ask "how much lime for the cabbages" --in garden
+    """
+    with opened(context.obj) as parts:
+        check_has_notes(parts)
+        if own_words:
+            parts.checkpoint  # noqa: B018  a missing base is told before the answer begins
+        answer, show = Answer(question), Screen()
+        for event in parts.writer().ask(question, collections=collection, own_words=own_words):
+            answer.take(event)
+            if not as_json:
+                show(event)
+    if as_json:
+        say_json(answer)
+
+
+def write_command(
+    context: typer.Context,
+    task: Annotated[str, typer.Argument(help="What to write about.")],
+    collection: Collections = None,
+    sections: Annotated[int, typer.Option(min=1, max=6, help="Sections at most.")] = 4,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Markdown file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draft a text from your notes: an outline of what they hold, each sentence with its source.
+
+    Example: tramontane write "growing leeks, from sowing to kitchen" -o leeks.md
+    """
+    with opened(context.obj) as parts:
+        check_has_notes(parts)
+        draft, show = Answer(task), Screen()
+        for event in write(parts.writer(), task, collections=collection, sections=sections):
+            draft.take(event)
+            if not as_json and output is None:
+                show(event)
+    if output is not None:
+        write_whole(output, as_markdown(draft).encode())
+        if not as_json:
+            say(draft.reason if draft.abstained else f"wrote {output}")
+    if as_json:
+        say_json(draft)
+
+
+def chat(
+    context: typer.Context,
+    temperature: Annotated[float, typer.Option(min=0.0, max=5.0)] = 0.7,
+    seed: Annotated[int, typer.Option(help="The same seed, the same words.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Tokens a reply may have.")] = 400,
+) -> None:
+    """Talk with the model itself, experts in place. Nothing it says is checked against your notes.
+
+    Example: tramontane chat --temperature 0.3
+    """
+    with opened(context.obj) as parts:
+        engine, tokenizer, voices = parts.engine, parts.tokenizer, parts.voices()
+        experts = f" with {', '.join(voice.name for voice in voices)}" if voices else ""
+        say(
+            f"{parts.checkpoint.name}{experts}. Its words are its own, unchecked; "
+            "`tramontane ask` answers from your notes. An empty line or Ctrl-D ends."
+        )
+        messages: list[dict[str, str]] = []
+        while text := read_line():
+            messages.append({"role": "user", "content": text})
+            room = engine.runtime.config.max_context_tokens - max_tokens
+            ids = tokenizer.encode_chat(messages)
+            if len(ids) > room:
+                raise PromptTooLong(
+                    f"this conversation has {len(ids)} tokens, {room} fit beside a reply of "
+                    f"{max_tokens}; begin a new one"
+                )
+            reply = ""
+            for piece in speak(
+                engine,
+                tokenizer,
+                ids,
+                max_new_tokens=max_tokens,
+                sampling=Sampling(temperature=temperature, top_p=0.95, seed=seed + len(messages)),
+                experts=voices,
+            ):
+                reply += piece.text
+                print(piece.text, end="", flush=True)
+            print()
+            messages.append({"role": "assistant", "content": reply})
+
+
+def read_line() -> str:
+    """Returns the next line typed or piped in; empty at the end."""
+    try:
+        return input("> " if sys.stdin.isatty() else "").strip()
+    except EOFError:
+        return ""
+
+
+def check_has_notes(parts: Parts) -> None:
+    if not any(collection.num_notes for collection in parts.library.collections()):
+        raise NotFound(
+            "the library holds no notes yet; `tramontane collections add FOLDER --as NAME` adds a "
+            "folder, `tramontane demo` shows it all with sample notes"
+        )
+
+
+class Screen:
+    """Prints an answer's events as they come, for a person."""
+
+    def __init__(self):
+        self.sources: tuple[Source, ...] = ()
+        self.has_own_words = False
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Sources(sources):
+                self.sources = sources
+            case Heading(text):
+                say()
+                say(text, style="bold")
+            case Sentence():
+                self.sentence(event)
+            case Abstained(reason, closest):
+                say(reason)
+                if closest:
+                    say(f"Closest: {place_of(closest)}", style="dim")
+            case OwnWords(text, _):
+                if not self.has_own_words:
+                    say()
+                    say("The model's own words, not checked:", style="dim")
+                    self.has_own_words = True
+                print(text, end="", flush=True)
+            case Done():
+                self.end()
+
+    def sentence(self, sentence: Sentence) -> None:
+        number = f" [{sentence.source}]" if sentence.source else ""
+        if sentence.kind == "quotation":
+            say(f"“{sentence.text}”{number}")
+        else:
+            doubt = MARKS.get(sentence.mark or "")
+            say(f"{sentence.text}{number}" + (f"  ({doubt}, by word overlap)" if doubt else ""))
+
+    def end(self) -> None:
+        if self.has_own_words:
+            print()
+        if self.sources:
+            say()
+        for source in self.sources:
+            say(f"[{source.number}] {place_of(source)}", style="dim")
+
+
+def place_of(source: Source) -> str:
+    return f"{source.collection}/{source.path}, lines {source.first_line}-{source.last_line}"

@@ -1,0 +1,155 @@
+"""The desk behind the page: one base, one library, one shelf, used by many threads."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tramontane import __version__
+from tramontane.cli.experts import withdraw_with_proof
+from tramontane.cli.notes import add_and_sync
+from tramontane.cli.parts import Parts
+from tramontane.errors import NotFound
+from tramontane.experts.shelf import ExpertRecord
+from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
+from tramontane.server.desk import ExpertCard, Report, Status
+from tramontane.writing.events import Event
+
+EXAMPLES = (
+    "How tall must the fleece walls be to keep the fly off my carrots?",
+    "What depth of hole does each leek drop into?",
+    "What rate did I spread lime at for this year's brassicas?",
+)
+
+
+class RealDesk:
+    """Answers what the page asks, from the parts of one command."""
+
+    def __init__(self, parts: Parts):
+        self.parts = parts
+        # One change of shelf or library at a time; reading and answering go on meanwhile.
+        self.changing = threading.Lock()
+        # The engine is opened once, by whoever needs it first.
+        self.opening = threading.Lock()
+
+    def status(self) -> Status:
+        parts = self.parts
+        collections = parts.library.collections()
+        mixture = parts.mixture()
+        check = parts.check()
+        return Status(
+            version=__version__,
+            base=parts.checkpoint.name,
+            base_parameters=parts.checkpoint.num_parameters,
+            can_write=bool(check and check.passed),
+            quality=self.quality(),
+            mixture=mixture.name,
+            mixture_hash=mixture.hash,
+            num_experts=len(mixture.experts),
+            num_collections=len(collections),
+            num_notes=sum(collection.num_notes for collection in collections),
+        )
+
+    def quality(self) -> str:
+        name, check = self.parts.checkpoint.name, self.parts.check()
+        if check is None:
+            return f"{name} was never checked, so answers are quotations from your notes."
+        right = f"{check.num_right} of {check.num_questions}"
+        if check.passed:
+            return f"{name} got {right} trial questions right; it writes, and is checked."
+        return (
+            f"{name} got only {right} trial questions right, so answers are quotations from your "
+            "notes; its own words are offered apart."
+        )
+
+    def examples(self) -> list[str]:
+        """Returns questions that the sample notes answer, while these are in the library."""
+        here = {collection.name for collection in self.parts.library.collections()}
+        return list(EXAMPLES) if "garden" in here else []
+
+    def collections(self) -> list[Collection]:
+        return self.parts.library.collections()
+
+    def add_collection(self, name: str, folder: Path, report: Report) -> SyncReport:
+        with self.changing:
+            return add_and_sync(self.parts, name, folder, report)
+
+    def sync(self, name: str, report: Report, *, dry_run: bool = False) -> SyncReport:
+        if dry_run:
+            return self.parts.library.sync(name, report, dry_run=True)
+        with self.changing:
+            return self.parts.library.sync(name, report)
+
+    def notes(self, collection: str) -> list[StoredNote]:
+        return self.parts.library.notes(collection)
+
+    def note(self, collection: str, path: str) -> tuple[StoredNote, bool]:
+        note = self.parts.library.note(collection, path)
+        return note, not self.parts.library.is_current(collection, path)
+
+    def search(self, words: str, collections: Sequence[str] | None) -> list[Hit]:
+        return self.parts.library.search(words, collections=collections, limit=20)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        collections: Sequence[str] | None,
+        experts: Sequence[str] | None,
+        own_words: bool,
+    ) -> Iterator[Event]:
+        voices = self.parts.voices()
+        if experts is not None:
+            if missing := set(experts) - {voice.name for voice in voices}:
+                raise NotFound(f"no expert {sorted(missing)[0]!r} is in place")
+            voices = tuple(voice for voice in voices if voice.name in experts)
+        if voices or own_words:
+            self.open_engine()
+        yield from self.parts.writer(voices).ask(
+            question, collections=collections, own_words=own_words
+        )
+
+    def open_engine(self) -> None:
+        with self.opening:
+            self.parts.engine  # noqa: B018  opened once, kept by Parts
+
+    def experts(self) -> list[ExpertCard]:
+        in_place = {voice.hash for voice in self.parts.voices()}
+        return [card_of(record, in_place) for record in self.parts.shelf.ls()]
+
+    def withdraw(self, name: str) -> dict[str, Any]:
+        with self.changing:
+            self.open_engine()
+            withdrawal, certificate = withdraw_with_proof(self.parts, name)
+        return {
+            "expert": withdrawal.expert.name,
+            "certificate": certificate.as_json() if certificate else None,
+        }
+
+    def restore(self, name: str) -> ExpertCard:
+        with self.changing:
+            self.open_engine()
+            record, _ = self.parts.shelf.restore(name)
+            engine = self.parts.engine
+            if record.hash not in engine.runtime.expert_hashes:
+                expert = self.parts.shelf.read(record)
+                engine.add_expert(expert.hash, expert.tensors)
+        return card_of(record, {voice.hash for voice in self.parts.voices()})
+
+
+def card_of(record: ExpertRecord, in_place: set[str]) -> ExpertCard:
+    manifest = record.manifest
+    public = manifest["gates"]["public"]
+    return ExpertCard(
+        name=record.name,
+        hash=record.hash,
+        is_in_place=record.hash in in_place and not record.is_withdrawn,
+        is_withdrawn=record.is_withdrawn,
+        collection=manifest["name"],
+        num_notes=manifest["notes"]["number"],
+        perplexity_before=manifest["held_out"]["perplexity_before"],
+        perplexity_after=manifest["held_out"]["perplexity_after"],
+        own_open_rate=manifest["gates"]["own_held_out"],
+        public_open_rate=sum(public.values()) / len(public),
+        manifest=manifest,
+    )

@@ -1,0 +1,119 @@
+"""learn: from a folder of notes to an expert in place, with the proof of what it learnt."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tramontane.cli.notes import add_and_sync
+from tramontane.cli.output import AsJson, say, say_json
+from tramontane.cli.parts import Parts, opened
+from tramontane.cli.progress import Reporter, duration
+from tramontane.errors import BackendUnavailable
+from tramontane.experts.shelf import ExpertRecord
+from tramontane.notes.folder import read_folder
+
+
+def register(app: typer.Typer) -> None:
+    app.command("learn")(learn_command)
+
+
+def learn_command(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="The folder that holds the notes.")],
+    name: Annotated[
+        str | None, typer.Option("--as", help="Name; the folder's own if left out.")
+    ] = None,
+    owner: Annotated[str, typer.Option(help="Whose notes these are.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence the expert may be shared under.")] = "",
+    max_tokens: Annotated[
+        int, typer.Option(min=1000, help="Tokens of notes to learn from at most.")
+    ] = 100_000,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="Leave the expert out of the mixture for now.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Grow an expert from a folder of notes and put it in place.
+
+    Stopped with Ctrl-C, or killed, the same command goes on where it was and ends with the same
+    expert. Notes that say `train: no`, and ignored ones, leave no trace in it.
+
+    Example: tramontane learn ~/notes --as mine
+    """
+    with opened(context.obj) as parts:
+        name = name or folder.expanduser().resolve().name
+        with Reporter(name, is_quiet=as_json) as report:
+            record = learn_and_place(
+                parts,
+                name,
+                folder,
+                report,
+                owner=owner,
+                licence=licence,
+                max_tokens=max_tokens,
+                apart=apart,
+            )
+        if as_json:
+            say_json({"elapsed_seconds": report.clock.elapsed, "expert": record})
+        else:
+            show_proof(record, report.clock.elapsed)
+            if not apart:
+                say(f"In place in mixture {parts.settings.mixture}.")
+
+
+def learn_and_place(
+    parts: Parts,
+    name: str,
+    folder: Path,
+    report: Reporter,
+    *,
+    owner: str = "",
+    licence: str = "",
+    max_tokens: int = 100_000,
+    apart: bool = False,
+) -> ExpertRecord:
+    """Reads the folder into the library, learns from it, and puts the expert on the shelf."""
+    try:
+        from tramontane.experts.learn import LearnSettings, learn
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"learning needs torch, which is not installed here ({error}); install it with "
+            '`pip install "tramontane[learn]"` (on Linux without a GPU, PyTorch\'s CPU build first)'
+        ) from None
+    checkpoint = parts.checkpoint
+    add_and_sync(parts, name, folder, report, owner=owner, licence=licence)
+    collection = parts.library.collection(name)
+    expert = learn(
+        read_folder(collection.folder).notes,
+        name=name,
+        checkpoint=checkpoint,
+        cache_folder=parts.settings.cache_folder,
+        settings=LearnSettings(max_tokens=max_tokens),
+        owner=collection.owner,
+        licence=collection.licence,
+        salt=collection.salt,
+        threads=parts.settings.threads,
+        report=report,
+    )
+    record = parts.shelf.add(expert)
+    if not apart:
+        parts.shelf.put_in_place(record, parts.mixture())
+    return record
+
+
+def show_proof(record: ExpertRecord, seconds: float | None = None) -> None:
+    """Prints what an expert learnt, how we know, and where its gates open."""
+    manifest = record.manifest
+    held_out, gates, notes = manifest["held_out"], manifest["gates"], manifest["notes"]
+    before, after = held_out["perplexity_before"], held_out["perplexity_after"]
+    took = f" in {duration(seconds)}" if seconds is not None else ""
+    say(f"{record.name}: learnt from {notes['number']} notes ({notes['tokens']:,} tokens){took}.")
+    say(
+        f"On {held_out['notes']} notes it has not seen, perplexity {before:.1f} → {after:.1f}: "
+        f"{1 - after / before:.0%} less."
+    )
+    say(f"Its gates open on {gates['own_held_out']:.1%} of those tokens; on public text:")
+    for genre, rate in sorted(gates["public"].items(), key=lambda item: -item[1]):
+        say(f"  {genre.replace('_', ' '):24} {rate:.2%}")
+    say(f"tensors {record.hash[:16]}  {record.path}")

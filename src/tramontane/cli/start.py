@@ -1,0 +1,192 @@
+"""start, check: which base fits this machine, and whether it may write prose."""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from tramontane.checkpoint.pull import pull
+from tramontane.cli.output import AsJson, say, say_json, say_table
+from tramontane.cli.parts import opened
+from tramontane.cli.progress import Reporter, size
+from tramontane.writing.writers_check import run_writers_check, store_check
+
+# The PyTorch runtime keeps every weight in float32; working memory comes on top.
+BYTES_PER_PARAMETER = 4
+WORKING_BYTES = 800e6
+# Of the memory there is, what a person will want to leave to everything else.
+LEAST_LEFT = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A base that can be pulled: what it is, how large, and what it is good for."""
+
+    what: str
+    kind: str
+    parameters: float
+    download_bytes: float
+    licence: str
+    remark: str
+
+    @property
+    def memory_bytes(self) -> float:
+        return self.parameters * BYTES_PER_PARAMETER + WORKING_BYTES
+
+
+# From the most able to the smallest; sizes are those of the published float16 files.
+CHOICES = (
+    Choice(
+        "hf:mistralai/Mixtral-8x7B-Instruct-v0.1",
+        "mixture of 8 base experts",
+        46.7e9,
+        93.4e9,
+        "Apache-2.0",
+        "writes well",
+    ),
+    Choice(
+        "hf:HuggingFaceTB/SmolLM2-1.7B-Instruct",
+        "dense",
+        1.71e9,
+        3.42e9,
+        "Apache-2.0",
+        "the ablest small one",
+    ),
+    Choice(
+        "hf:HuggingFaceTB/SmolLM2-360M-Instruct",
+        "dense",
+        362e6,
+        724e6,
+        "Apache-2.0",
+        "between the two",
+    ),
+    Choice(
+        "smollm2",
+        "dense",
+        134.5e6,
+        92.9e6,
+        "Apache-2.0",
+        "for first contact: quotes your notes, learns in minutes",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    cores: int
+    memory_bytes: int
+    free_disk_bytes: int
+
+    def obstacle(self, choice: Choice) -> str:
+        """Returns why a base doesn't fit here, or nothing."""
+        if choice.memory_bytes > self.memory_bytes * (1 - LEAST_LEFT):
+            return f"needs {size(choice.memory_bytes)} of memory"
+        if choice.download_bytes * 1.1 > self.free_disk_bytes:
+            return f"needs {size(choice.download_bytes)} of disk"
+        return ""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("start")(start)
+    app.command("check")(check)
+
+
+def start(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Pull the recommended base.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at this machine, recommend a base that fits, and pull it if you like.
+
+    Example: tramontane start --yes
+    """
+    with opened(context.obj) as parts:
+        home = parts.settings.home
+        home.mkdir(parents=True, exist_ok=True)
+        machine = this_machine(shutil.disk_usage(home).free)
+        here = {record.source for record in parts.store.ls()}
+        best = next((c for c in CHOICES if not machine.obstacle(c)), CHOICES[-1])
+        if as_json:
+            say_json(
+                {
+                    "machine": machine,
+                    "recommended": best.what,
+                    "choices": [
+                        {
+                            "what": c.what,
+                            "parameters": c.parameters,
+                            "memory_bytes": c.memory_bytes,
+                            "obstacle": machine.obstacle(c),
+                            "is_here": c.what in here,
+                        }
+                        for c in CHOICES
+                    ],
+                }
+            )
+            return
+        say(
+            f"This machine: {machine.cores} cores, {size(machine.memory_bytes)} of memory, "
+            f"{size(machine.free_disk_bytes)} of disk free."
+        )
+        say()
+        say_table(
+            ("base", "kind", "memory", "download", "licence", "here"),
+            [
+                (
+                    c.what + ("  (recommended)" if c is best else ""),
+                    f"{c.kind}; {c.remark}",
+                    size(c.memory_bytes),
+                    size(c.download_bytes),
+                    c.licence,
+                    "pulled" if c.what in here else machine.obstacle(c) or "fits",
+                )
+                for c in CHOICES
+            ],
+        )
+        say()
+        if best.what not in here and (yes or agrees(f"Pull {best.what} now?")):
+            with Reporter("pull") as report:
+                record = pull(best.what, parts.store, report)
+            here.add(best.what)
+            say(f"{record.name} is here.")
+            if record.name != parts.settings.base:
+                say(f'Choose it with --base {record.name}, or `base = "{record.name}"` in')
+                say("tramontane.toml; `tramontane check` then tells whether it may write prose.")
+        if best.what not in here:
+            say(f"Next: tramontane pull {best.what}")
+        else:
+            say("Next: tramontane collections add FOLDER --as NAME, then tramontane ask, or")
+            say("      tramontane demo, which shows everything with sample notes")
+
+
+def check(context: typer.Context, as_json: AsJson = False) -> None:
+    """Run the writer's check: may this base's own prose be shown as an answer?
+
+    Example: tramontane --base SmolLM2-1.7B-Instruct check
+    """
+    with opened(context.obj) as parts:
+        with Reporter(is_quiet=as_json) as report:
+            result = run_writers_check(parts.new_engine(), parts.tokenizer, report)
+        store_check(parts.checks_folder, parts.checkpoint.sha256, result)
+        name = parts.checkpoint.name
+    if as_json:
+        say_json({"base": name, "passed": result.passed, "result": result})
+        return
+    say(f"{name} {result}.")
+    if result.passed:
+        say("`ask` and `write` show its prose, each sentence checked against your notes.")
+    else:
+        say("`ask` and `write` quote your notes; its own words are offered apart, unchecked.")
+
+
+def this_machine(free_disk_bytes: int) -> Machine:
+    pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return Machine(len(os.sched_getaffinity(0)), pages * page_bytes, free_disk_bytes)
+
+
+def agrees(question: str) -> bool:
+    """Asks a person; where none sits at the terminal the answer is no."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm(question, default=True)
