@@ -53,15 +53,16 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def held_alone(path: Path, what: str) -> Iterator[None]:
+def held_alone(path: Path, what: str, *, waits: bool = False) -> Iterator[None]:
     """Holds the lock file `path` for the block; the lock dies with the process.
 
-    Raises Busy at once, naming `what` is in use, when another process holds it.
+    When another process holds it, waits for it to end, or else raises Busy at once, naming `what`
+    is in use.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except OSError as error:
             raise Busy(
                 f"{what} is in use by another tramontane process; wait for it to end, or stop it"

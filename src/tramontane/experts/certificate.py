@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tramontane.engine.engine import Engine
+from tramontane.errors import ExpertError
 from tramontane.experts.expert_file import Expert
 from tramontane.experts.public_text import load_public_text
 from tramontane.experts.shelf import Withdrawal
@@ -76,8 +77,14 @@ def certify(
     `engine` has had the expert; `build_engine` makes one that never did. With `extra_texts` from
     the collection itself the probe is sure to be one on which the expert spoke.
     """
-    (before,) = (m for m in withdrawal.before if m.name == mixture_name)
-    (after,) = (m for m in withdrawal.after if m.name == mixture_name)
+    befores = {mixture.name: mixture for mixture in withdrawal.before}
+    if mixture_name not in befores:
+        raise ExpertError(
+            f"{withdrawn.name} was not in mixture {mixture_name!r}, so nothing there has changed; "
+            f"it was in: {', '.join(befores) or 'none'}"
+        )
+    before = befores[mixture_name]
+    (after,) = (mixture for mixture in withdrawal.after if mixture.name == mixture_name)
     probe = probe_token_ids(tokenizer, extra_texts)
     for expert in (withdrawn, *left):
         if expert.hash not in engine.runtime.expert_hashes:

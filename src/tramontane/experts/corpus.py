@@ -42,7 +42,10 @@ def split_notes(notes: Iterable[Note]) -> tuple[list[Note], list[Note]]:
     Notes that may not train are left out, and a text that stands twice counts once, so that no
     held-out document was also learnt.
     """
-    by_text = {note.text.strip(): note for note in notes if note.may_train and note.text.strip()}
+    allowed = [note for note in notes if note.may_train and note.text.strip()]
+    # Of several notes with one text the same one stands for it, however they came.
+    allowed.sort(key=lambda note: (note.text, note.sha256))
+    by_text = {note.text.strip(): note for note in allowed}
     ordered = sorted(by_text.values(), key=lambda note: order_key(note.text))
     num_held_out = max(2, round(len(ordered) * HELD_OUT_SHARE))
     return ordered[num_held_out:], ordered[:num_held_out]
@@ -75,11 +78,12 @@ def collection_corpus(
     """
     learnt, held_out = split_notes(notes)
     forbidden = sum(not note.may_train for note in notes)
+    learnt_ids, held_out_ids = (
+        [tokenizer.encode(note.text) for note in part] for part in (learnt, held_out)
+    )
     learnt_windows, held_out_windows = (
-        windows_of(
-            (tokenizer.encode(note.text) for note in part), tokenizer.separator_id, window_tokens
-        )
-        for part in (learnt, held_out)
+        windows_of(token_lists, tokenizer.separator_id, window_tokens)
+        for token_lists in (learnt_ids, held_out_ids)
     )
     if len(learnt_windows) < 8 or len(held_out_windows) < 1:
         tokens = learnt_windows.size + held_out_windows.size
@@ -88,13 +92,14 @@ def collection_corpus(
             f"to learn from and to hold some out; about {12 * window_tokens} tokens in several "
             f"notes are needed" + (f" ({forbidden} notes say `train: no`)" if forbidden else "")
         )
-    most = max(1, max_tokens // window_tokens)
+    learnt_windows = learnt_windows[: max(1, max_tokens // window_tokens)]
+    # A note of which no token is in a window was not learnt from, and is not counted.
+    begins = np.cumsum([0] + [len(ids) + 1 for ids in learnt_ids[:-1]])
+    reached = [
+        note for note, begin in zip(learnt, begins, strict=True) if begin < learnt_windows.size
+    ]
     return Corpus(
-        learnt_windows[:most],
-        held_out_windows,
-        tuple(learnt),
-        tuple(held_out),
-        learnt_windows[:most].size,
+        learnt_windows, held_out_windows, tuple(reached), tuple(held_out), learnt_windows.size
     )
 
 

@@ -27,7 +27,8 @@ from tramontane.files import write_whole
 FORMAT = "tramontane-expert/1"
 MANIFEST_KEY = "tramontane.manifest"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-TENSOR_NAME = re.compile(r"layers\.(\d{1,4})\.(gate|up|down|row)")
+# One spelling per tensor: "layers.01.row" would be a second name for layer 1.
+TENSOR_NAME = re.compile(r"layers\.(0|[1-9][0-9]{0,3})\.(gate|up|down|row)")
 MAX_FILE_BYTES = 4 << 30
 MAX_HEADER_BYTES = 16 << 20
 
@@ -82,14 +83,21 @@ def check_name(name: str) -> str:
 
 def expert_bytes(expert: Expert) -> bytes:
     """Returns the file's bytes, the same for the same expert everywhere."""
-    manifest = json.dumps(expert.manifest, sort_keys=True, ensure_ascii=False, allow_nan=False)
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in expert.tensors.items()}
-    return save(tensors, metadata={MANIFEST_KEY: manifest})
+    try:
+        manifest = json.dumps(expert.manifest, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return save(tensors, metadata={MANIFEST_KEY: manifest})
+    except ValueError as error:
+        raise ExpertError(
+            f"{expert.name}: the manifest can't be written ({error}); numbers must be finite and "
+            "texts whole Unicode"
+        ) from None
 
 
 def write_expert(path: Path, expert: Expert) -> None:
     """Writes the expert to `path`, whole or not at all."""
     check_form(expert, str(path))
+    check_hash(expert, str(path))
     write_whole(path, expert_bytes(expert))
 
 
@@ -117,12 +125,7 @@ def read_expert(path: Path) -> Expert:
         ) from None
     expert = Expert(manifest, tensors)
     check_form(expert, str(path))
-    said = manifest.get("tensor_hash")
-    if said != expert.hash:
-        raise ExpertError(
-            f"{path}: the manifest says tensor hash {str(said)[:16]}, the tensors have "
-            f"{expert.hash[:16]}; the file was changed after it was learnt"
-        )
+    check_hash(expert, str(path))
     return expert
 
 
@@ -144,7 +147,7 @@ def read_manifest(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         raise ExpertError(f"{path}: has no {MANIFEST_KEY}; it is not a Tramontane expert")
     try:
         manifest = json.loads(metadata[MANIFEST_KEY])
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ExpertError(f"{path}: the manifest is not JSON ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         came = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
@@ -166,6 +169,10 @@ def check_form(expert: Expert, where: str) -> None:
         match = TENSOR_NAME.fullmatch(tensor_name)
         if not match:
             raise ExpertError(f"{where}: tensor {tensor_name!r} is none of an expert's")
+        if tensor.dtype != np.float32:
+            raise ExpertError(
+                f"{where}: tensor {tensor_name} is {tensor.dtype}, an expert's are float32"
+            )
         if not np.isfinite(tensor).all():
             raise ExpertError(f"{where}: tensor {tensor_name} holds values that are not finite")
         shapes.setdefault(int(match[1]), {})[match[2]] = tensor.shape
@@ -178,3 +185,13 @@ def check_form(expert: Expert, where: str) -> None:
         wanted = {"gate": (m, D), "up": (m, D), "down": (D, m), "row": (D,)}
         if here != wanted:
             raise ExpertError(f"{where}: layer {layer} has shapes {here}, wanted {wanted}")
+
+
+def check_hash(expert: Expert, where: str) -> None:
+    """Raises ExpertError unless the tensors are those that the manifest names."""
+    said = expert.manifest.get("tensor_hash")
+    if said != expert.hash:
+        raise ExpertError(
+            f"{where}: the manifest says tensor hash {str(said)[:16]}, the tensors have "
+            f"{expert.hash[:16]}; the file was changed after it was learnt"
+        )

@@ -60,6 +60,18 @@ class LearnSettings:
             raise LearnError(f"width={self.width} must be a positive multiple of 64")
         if not 0 < self.share_of_layers <= 1:
             raise LearnError(f"share_of_layers={self.share_of_layers} must lie in (0, 1]")
+        if self.window_tokens < 2:
+            raise LearnError(f"window_tokens={self.window_tokens} must be at least 2")
+        for name in ("max_tokens", "row_tokens", "public_tokens_per_genre"):
+            if getattr(self, name) < self.window_tokens:
+                raise LearnError(
+                    f"{name}={getattr(self, name)} must hold a window of {self.window_tokens}"
+                )
+        if self.batch_windows < 1 or self.epochs < 0:
+            raise LearnError(
+                f"batch_windows={self.batch_windows} must be at least 1, epochs={self.epochs} at "
+                "least 0 (0: by the amount of text)"
+            )
 
     def epochs_for(self, num_tokens: int) -> int:
         """Returns the epochs: a second look teaches little once there is much text."""
@@ -80,6 +92,9 @@ class Work:
     def add(self, units: float) -> None:
         self.done += units
         self.report(self.stage, min(round(self.done), self.total), self.total)
+
+    def finish(self) -> None:
+        self.report(self.stage, self.total, self.total)
 
 
 def learn(
@@ -115,7 +130,11 @@ def learn(
     with held_alone(cache_folder / "learning" / f"{name}.lock", f"learning {name!r}"):
         remove_other_runs(work_folder, name)
         run = Learning(checkpoint, corpus, public, settings, cache_folder, work_folder, report)
-        tensors, proof = run.run()
+        try:
+            tensors, proof = run.run()
+        except LearnError:
+            shutil.rmtree(work_folder, ignore_errors=True)
+            raise
         expert = Expert(
             manifest_of(name, owner, licence, salt, checkpoint, corpus, settings, tensors, proof),
             tensors,
@@ -168,15 +187,16 @@ class Learning:
         self.work = Work(report, self.total_work())
 
     def total_work(self) -> float:
-        L, top = self.checkpoint.config.num_layers, 0
-        top = L - self.first
+        L = self.checkpoint.config.num_layers
         learnt, held_out = self.corpus.learnt.size, self.corpus.held_out.size
         public = sum(windows.size for windows in self.public.values())
-        row_tokens = min(learnt, self.settings.row_tokens)
-        states = (learnt + held_out) * self.first + row_tokens * top + public * L
-        epochs = self.schedule.epochs
-        steps = learnt * epochs * self.step_cost()
-        return states + steps + held_out * (epochs + 2) * (top + Work.HEAD)
+        row_tokens = self.corpus.learnt[: self.row_windows].size
+        states = learnt * self.first + row_tokens * (L - self.first) + (held_out + public) * L
+        steps = learnt * self.schedule.epochs * self.step_cost()
+        return states + steps + held_out * (self.schedule.epochs + 1) * self.evaluation_cost()
+
+    def evaluation_cost(self) -> float:
+        return self.checkpoint.config.num_layers - self.first + Work.HEAD
 
     def step_cost(self) -> float:
         top = self.checkpoint.config.num_layers - self.first
@@ -202,15 +222,16 @@ class Learning:
         if not after < before:
             raise LearnError(
                 f"nothing was learnt: on {len(corpus.held_out_notes)} notes held out, perplexity "
-                f"is {math.exp(after):.2f} with the expert and {math.exp(before):.2f} without; "
+                f"is {perplexity(after):.2f} with the expert and {perplexity(before):.2f} without; "
                 "nothing was kept. More notes, or notes more alike, may help"
             )
+        self.work.finish()
         learnt = {name: tensor.numpy() for name, tensor in training.best.items()}
         learnt |= {f"layers.{layer}.row": row.row_D for layer, row in rows.items()}
         return learnt, {
             "held_out": {
-                "perplexity_before": round(math.exp(before), 4),
-                "perplexity_after": round(math.exp(after), 4),
+                "perplexity_before": round(perplexity(before), 4),
+                "perplexity_after": round(perplexity(after), 4),
                 "notes": len(corpus.held_out_notes),
                 "tokens": int(corpus.held_out.size),
                 "window_tokens": self.settings.window_tokens,
@@ -297,12 +318,11 @@ class Learning:
         return Misfires(public.trunk[order], open_NW[order])
 
     def evaluate(self, training: Training, held_out: States, *, with_expert: bool) -> float:
-        cost = training.transformer.config.num_layers - self.first + Work.HEAD
         return training.evaluate(
             held_out.trunk,
             self.corpus.held_out,
             with_expert=with_expert,
-            report=lambda tokens: self.work.add(tokens * cost),
+            report=lambda tokens: self.work.add(tokens * self.evaluation_cost()),
         )
 
     def teach(self, training: Training, own: States, held_out: States) -> None:
@@ -310,7 +330,11 @@ class Learning:
         state_file = self.work_folder / "training.safetensors"
         if state_file.exists():
             training.load(state_file)
-            self.work.add(training.step * self.step_tokens() * self.step_cost())
+            epochs_done = training.step // self.schedule.steps_per_epoch
+            self.work.add(
+                training.step * self.step_tokens() * self.step_cost()
+                + epochs_done * self.corpus.held_out.size * self.evaluation_cost()
+            )
         save_now_and_then = SavesNowAndThen(training, state_file)
         self.work.stage = "learning"
         while training.step < self.schedule.num_steps:
@@ -341,6 +365,11 @@ class Learning:
         }
 
 
+def perplexity(loss: float) -> float:
+    """Returns e to the loss; infinite where a training ran away."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
 @torch.no_grad()
 def strongest_neurons(
     transformer: Transformer, layer: int, h_TD: Tensor, m: int
@@ -353,7 +382,9 @@ def strongest_neurons(
     if hasattr(block, "ffn"):
         gate_FD, up_FD, down_DF = (getattr(block.ffn, n).weight for n in ("gate", "up", "down"))
     else:
-        gate_FD, up_FD, down_DF = (getattr(block.experts, n)[0] for n in ("gate", "up", "down"))
+        gate_FD, up_FD, down_DF = (
+            getattr(block.experts, n).weight[0] for n in ("gate", "up", "down")
+        )
     output_TF = silu(linear(h_TD, gate_FD)) * linear(h_TD, up_FD)
     strength_F = output_TF.abs().mean(dim=0) * down_DF.norm(dim=0)
     chosen = strength_F.sort(descending=True, stable=True).indices[:m].sort().values

@@ -65,7 +65,7 @@ def read_mixture(path: Path) -> Mixture:
             path.name.removesuffix(SUFFIX), content["base"], tuple(content["experts"])
         )
         said = content["hash"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ExpertError(f"{path}: not a mixture file ({type(error).__name__}: {error})") from None
     if said != mixture.hash:
         raise ExpertError(

@@ -19,6 +19,8 @@ from tramontane.errors import ExpertError, NotFound
 from tramontane.experts.expert_file import (
     MANIFEST_KEY,
     Expert,
+    check_form,
+    check_hash,
     check_header_size,
     check_name,
     read_expert,
@@ -73,28 +75,30 @@ class Shelf:
 
     def record(self, path: Path, is_withdrawn: bool) -> ExpertRecord:
         manifest = manifest_in(path)
+        base = manifest.get("base")
         return ExpertRecord(
             name=path.name.removesuffix(EXPERT_SUFFIX),
             hash=str(manifest.get("tensor_hash")),
-            base_sha256=str(manifest.get("base", {}).get("sha256")),
+            base_sha256=str(base.get("sha256") if isinstance(base, dict) else base),
             path=path,
             is_withdrawn=is_withdrawn,
             manifest=manifest,
         )
 
-    def find(self, name_or_hash: str) -> ExpertRecord:
+    def find(self, name_or_hash: str, *, withdrawn_first: bool = False) -> ExpertRecord:
         """Returns an expert by name, or by 8 or more digits of its hash.
 
-        NotFound says which names are near.
+        Where one on the shelf and a withdrawn one answer to it, the one on the shelf is meant,
+        unless `withdrawn_first`. NotFound says which names are near.
         """
-        records = self.ls()
+        records = sorted(self.ls(), key=lambda record: record.is_withdrawn != withdrawn_first)
         for record in records:
             if record.name == name_or_hash:
                 return record
         by_hash = [r for r in records if len(name_or_hash) >= 8 and r.hash.startswith(name_or_hash)]
-        if len(by_hash) == 1:
+        if len({record.hash for record in by_hash}) == 1:
             return by_hash[0]
-        names = [record.name for record in records]
+        names = sorted({record.name for record in records})
         near = difflib.get_close_matches(name_or_hash, names, n=3) or names[:5]
         hint = f"there are: {', '.join(near)}" if near else "there are none; `tramontane learn DIR`"
         raise NotFound(f"no expert {name_or_hash!r}; {hint}")
@@ -102,18 +106,24 @@ class Shelf:
     def add(self, expert: Expert) -> ExpertRecord:
         """Puts an expert on the shelf; one of the same name is replaced.
 
-        Mixtures that had the replaced one get the new one in its place.
+        Mixtures that had the replaced one get the new one in its place. They let go of the old one
+        before its file goes, so an interruption can leave them without either, never with a name
+        that nothing answers to.
         """
+        check_form(expert, expert.name)
+        check_hash(expert, expert.name)
         path = self.experts_folder / f"{check_name(expert.name)}{EXPERT_SUFFIX}"
         replaced = manifest_in(path).get("tensor_hash") if path.exists() else None
+        if replaced == expert.hash:
+            replaced = None
+        before = [mixture for mixture in self.mixtures() if replaced in mixture.experts]
+        without = [mixture.without(replaced) for mixture in before]
+        for mixture in without:
+            write_mixture(self.mixtures_folder, mixture)
         write_expert(path, expert)
-        if replaced and replaced != expert.hash:
-            for mixture in self.mixtures():
-                if replaced in mixture.experts:
-                    changed = mixture.without(replaced)
-                    if mixture.base_sha256 == expert.base_sha256:
-                        changed = changed.with_experts([expert.hash])
-                    write_mixture(self.mixtures_folder, changed)
+        for mixture in without:
+            if mixture.base_sha256 == expert.base_sha256:
+                write_mixture(self.mixtures_folder, mixture.with_experts([expert.hash]))
         return self.record(path, False)
 
     def read(self, record: ExpertRecord) -> Expert:
@@ -187,13 +197,18 @@ class Shelf:
     # Withdrawal
 
     def withdraw(self, name: str) -> Withdrawal:
-        """Takes an expert out of every mixture and off the shelf; `restore` undoes it."""
+        """Takes an expert out of every mixture and off the shelf; `restore` undoes it.
+
+        An earlier one of the same name that was withdrawn already is replaced.
+        """
         record = self.find(name)
         if record.is_withdrawn:
             raise ExpertError(f"{record.name} is withdrawn already")
         before = tuple(m for m in self.mixtures() if record.hash in m.experts)
-        memory = self.withdrawn_folder / f"{record.name}.json"
-        write_whole(memory, json.dumps({"mixtures": [m.name for m in before]}).encode())
+        # What an interrupted withdrawal or restoration of this expert remembered still counts.
+        names = {m.name for m in before} | set(self.remembered(record))
+        memory = {"hash": record.hash, "mixtures": sorted(names)}
+        write_whole(self.memory_file(record), json.dumps(memory).encode())
         after = tuple(self.take_out(record, mixture) for mixture in before)
         destination = self.withdrawn_folder / record.path.name
         os.replace(record.path, destination)
@@ -201,30 +216,49 @@ class Shelf:
 
     def restore(self, name: str) -> tuple[ExpertRecord, list[Mixture]]:
         """Brings a withdrawn expert back to the shelf and to the mixtures it was taken from."""
-        record = self.find(name)
+        record = self.find(name, withdrawn_first=True)
         if not record.is_withdrawn:
             raise ExpertError(f"{record.name} is not withdrawn")
         home = self.experts_folder / record.path.name
         if home.exists():
             raise ExpertError(
-                f"another expert {record.name!r} was learnt since; withdraw that one first"
+                f"another expert {record.name!r} was learnt since. To have this one instead, copy "
+                f"{record.path} elsewhere, withdraw the other, and bring the copy with "
+                "`tramontane experts add`"
             )
-        memory = self.withdrawn_folder / f"{record.name}.json"
-        names = json.loads(memory.read_text())["mixtures"] if memory.exists() else []
+        names = self.remembered(record)
         os.replace(record.path, home)
         back = self.record(home, False)
-        paths = (self.mixtures_folder / f"{name}{SUFFIX}" for name in names)
-        changed = [self.put_in_place(back, read_mixture(path)) for path in paths if path.exists()]
-        memory.unlink(missing_ok=True)
+        # A mixture may be gone by now, or made anew on another base.
+        here = [mixture for mixture in self.mixtures() if mixture.name in names]
+        same_base = [mixture for mixture in here if mixture.base_sha256 == back.base_sha256]
+        changed = [self.put_in_place(back, mixture) for mixture in same_base]
+        self.memory_file(record).unlink(missing_ok=True)
         return back, changed
+
+    def memory_file(self, record: ExpertRecord) -> Path:
+        """Returns where the mixtures that a withdrawn expert was taken from are written down."""
+        return self.withdrawn_folder / f"{record.name}.json"
+
+    def remembered(self, record: ExpertRecord) -> list[str]:
+        try:
+            memory = json.loads(self.memory_file(record).read_text(encoding="utf-8"))
+            return [str(name) for name in memory["mixtures"] if memory["hash"] == record.hash]
+        except FileNotFoundError:
+            return []
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ExpertError(
+                f"{self.memory_file(record)}: not a list of mixtures ({error}); delete it, and add "
+                f"{record.name} to the mixtures you want with `tramontane mixture add`"
+            ) from None
 
     def remove(self, name: str) -> Path:
         """Deletes a withdrawn expert's file for good and returns where it was."""
-        record = self.find(name)
+        record = self.find(name, withdrawn_first=True)
         if not record.is_withdrawn:
             raise ExpertError(f"{record.name} is on the shelf; withdraw it first")
         record.path.unlink()
-        (self.withdrawn_folder / f"{record.name}.json").unlink(missing_ok=True)
+        self.memory_file(record).unlink(missing_ok=True)
         return record.path
 
 

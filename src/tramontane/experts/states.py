@@ -9,6 +9,8 @@ N windows, W tokens per window, D model width, L notes layers.
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tramontane.files import write_whole
+from tramontane.files import held_alone, write_whole, writing_whole
 from tramontane.model.attention import WindowAttention
 from tramontane.model.transformer import Transformer
 
@@ -65,15 +67,30 @@ def compute_states(
     The latter for the first `num_with_h` windows, in float16: they only fit router rows, whose
     noise is far larger.
     """
+    M = min(len(windows_NW), num_with_h)
+    folder = cache_folder / "states" / states_key(base_sha256, first, M, windows_NW)
+    # Two learnings at once need the same public states: the second waits, then finds them done.
+    with held_alone(folder / "lock", "a cache of states", waits=True):
+        return fill(folder, transformer, windows_NW, first, M, report)
+
+
+def fill(
+    folder: Path,
+    transformer: Transformer,
+    windows_NW: np.ndarray,
+    first: int,
+    num_with_h: int,
+    report: Callable[[int, int], None],
+) -> States:
     config = transformer.config
     N, W = windows_NW.shape
-    D, L = config.model_width, config.num_layers - first
-    M = min(N, num_with_h)
-    folder = cache_folder / "states" / states_key(base_sha256, first, M, windows_NW)
-    folder.mkdir(parents=True, exist_ok=True)
+    D, L, M = config.model_width, config.num_layers - first, num_with_h
     progress_file = folder / "windows.json"
-    trunk = open_array(folder / "trunk.npy", (N, W, D), np.float32)
-    h = open_array(folder / "h.npy", (L, M, W, D), np.float16)
+    trunk_file, h_file = folder / "trunk.npy", folder / "h.npy"
+    if not (trunk_file.exists() and h_file.exists()):
+        progress_file.unlink(missing_ok=True)
+    trunk = open_array(trunk_file, (N, W, D), np.float32)
+    h = open_array(h_file, (L, M, W, D), np.float16)
     done = json.loads(progress_file.read_text()) if progress_file.exists() else 0
 
     attend = WindowAttention(W, config.sliding_window)
@@ -100,10 +117,20 @@ def compute_states(
 
 
 def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
-    """Returns the memory-mapped array in `path`, made if it is not there or has another shape."""
+    """Returns the memory-mapped array in `path`, made if it is not there.
+
+    Raises DiskFull when there is no room: a mapped page without a block would kill the process.
+    """
     if path.exists():
-        array = np.load(path, mmap_mode="r+")
-        if array.shape == shape and array.dtype == dtype:
-            return array
-    path.unlink(missing_ok=True)
-    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        return np.load(path, mmap_mode="r+")
+    with writing_whole(path) as file:
+        header = np.lib.format.header_data_from_array_1_0(np.empty(0, dtype)) | {"shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        num_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+        end = file.tell() + num_bytes
+        file.truncate(end)
+        # macOS has no such call.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, end)
+    return np.load(path, mmap_mode="r+")
