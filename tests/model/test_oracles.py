@@ -108,8 +108,16 @@ class Chosen:
     def __init__(self, oracle: nn.Module):
         self.expert_ids: list[Tensor] = []
         self.logits: list[Tensor] = []
-        for layer in oracle.model.layers:
-            layer.mlp.gate.register_forward_hook(self.keep)
+        self.hooks = [
+            layer.mlp.gate.register_forward_hook(self.keep) for layer in oracle.model.layers
+        ]
+
+    def __enter__(self) -> "Chosen":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for hook in self.hooks:
+            hook.remove()
 
     def keep(self, router: nn.Module, inputs: object, outputs: tuple[Tensor, ...]) -> None:
         logits_TE, _, expert_ids_TK = outputs
@@ -142,12 +150,12 @@ class Replayed:
         return weights_TK / weights_TK.sum(dim=-1, keepdim=True), expert_ids_TK
 
 
-def compare_mixture(folder: Path, length: int) -> tuple[int, int]:
+def compare_mixture(oracle: nn.Module, folder: Path, length: int) -> tuple[int, int]:
     """Compares logits and decisions; returns (decisions below the margin, decisions)."""
-    oracle = load_oracle(folder)
     transformer = load_transformer(open_checkpoint(folder))
-    chosen, token_ids_T = Chosen(oracle), tokens(length)
-    expected_TV = oracle_logits(oracle, token_ids_T)
+    token_ids_T = tokens(length)
+    with Chosen(oracle) as chosen:
+        expected_TV = oracle_logits(oracle, token_ids_T)
     replayed = Replayed(transformer, chosen)
     noise = allowed_error(transformer.config, length)
     assert_rows_close(our_logits(transformer, token_ids_T), expected_TV, min(PROMISED, noise))
@@ -162,16 +170,10 @@ def compare_mixture(folder: Path, length: int) -> tuple[int, int]:
     return num_below, length * len(replayed.own_ids)
 
 
-def load_oracle(folder: Path) -> nn.Module:
-    from transformers import MixtralForCausalLM
-
-    return MixtralForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-
-
 @pytest.mark.parametrize("variant", MIXTURES)
 def test_mixture_logits_and_routes_equal_transformers(variant, tmp_path):
-    save_tiny("mixtral", tmp_path, **MIXTURES[variant])
-    counts = [compare_mixture(tmp_path, length) for length in LENGTHS]
+    oracle = save_tiny("mixtral", tmp_path, **MIXTURES[variant])
+    counts = [compare_mixture(oracle, tmp_path, length) for length in LENGTHS]
     num_below, num_decisions = map(sum, zip(*counts, strict=True))
     print(f"{variant}: {num_below} of {num_decisions} routing decisions below the margin")
     assert num_below < 0.01 * num_decisions
@@ -180,8 +182,9 @@ def test_mixture_logits_and_routes_equal_transformers(variant, tmp_path):
 def test_without_replay_a_mixture_agrees_up_to_its_first_near_tie(tmp_path):
     oracle = save_tiny("mixtral", tmp_path)
     transformer = load_transformer(open_checkpoint(tmp_path))
-    chosen, token_ids_T = Chosen(oracle), tokens(200)
-    expected_TV = oracle_logits(oracle, token_ids_T)
+    token_ids_T = tokens(200)
+    with Chosen(oracle) as chosen:
+        expected_TV = oracle_logits(oracle, token_ids_T)
     noise = allowed_error(transformer.config, 200)
     clear_LT = torch.stack([chosen.margins(layer) > 100 * noise for layer in range(3)])
     num_clear = int(clear_LT.all(dim=0).int().cumprod(0).sum())
@@ -197,6 +200,6 @@ def test_ties_between_experts_are_counted_and_replayed(tmp_path):
         for layer in oracle.model.layers:
             layer.mlp.gate.weight[3] = layer.mlp.gate.weight[1] * (1 + EPS)
     oracle.save_pretrained(tmp_path, safe_serialization=True)
-    num_below, num_decisions = compare_mixture(tmp_path, 200)
+    num_below, num_decisions = compare_mixture(oracle, tmp_path, 200)
     print(f"{num_below} of {num_decisions} routing decisions below the margin")
     assert 0.05 * num_decisions < num_below < 0.9 * num_decisions
