@@ -27,6 +27,9 @@ from tramontane.files import write_whole
 FORMAT = "tramontane-expert/1"
 MANIFEST_KEY = "tramontane.manifest"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+NAME_RULE = (
+    "use lower-case letters, digits, '.', '_' and '-', starting with a letter or digit, at most 64"
+)
 # One spelling per tensor: "layers.01.row" would be a second name for layer 1.
 TENSOR_NAME = re.compile(r"layers\.(0|[1-9][0-9]{0,3})\.(gate|up|down|row)")
 MAX_FILE_BYTES = 4 << 30
@@ -74,10 +77,7 @@ class Expert:
 def check_name(name: str) -> str:
     """Returns the name if an expert, collection or mixture may bear it; it becomes a file name."""
     if not NAME.fullmatch(name):
-        raise ExpertError(
-            f"{name!r} can't be a name; use lower-case letters, digits, '.', '_' and '-', "
-            "starting with a letter or digit, at most 64"
-        )
+        raise ExpertError(f"{name!r} can't be a name; {NAME_RULE}")
     return name
 
 
@@ -159,7 +159,8 @@ def check_form(expert: Expert, where: str) -> None:
     """Raises ExpertError unless names, shapes and values are those of an expert."""
     manifest = expert.manifest
     name, base = manifest.get("name"), manifest.get("base")
-    check_name(name if isinstance(name, str) else repr(name))
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ExpertError(f"{where}: the manifest gives the name {str(name)[:80]!r}; {NAME_RULE}")
     if not isinstance(base, dict) or not isinstance(base.get("sha256"), str):
         raise ExpertError(f"{where}: the manifest doesn't name its base's sha256")
     if not expert.tensors:
