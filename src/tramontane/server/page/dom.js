@@ -1,0 +1,46 @@
+// Builds elements. Text goes in as text nodes only: notes may hold anything, and nothing in them
+// is ever read as markup (the page's policy forbids innerHTML altogether).
+
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in OWN_PROPERTIES) element[name] = value;
+    else element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(
+    ...children.flat().filter((child) => child !== undefined && child !== null && child !== false),
+  );
+  return element;
+}
+
+// What must be set as a property: the state of custom elements and of form fields.
+const OWN_PROPERTIES = {
+  room: 1,
+  answer: 1,
+  sentence: 1,
+  sources: 1,
+  expert: 1,
+  collection: 1,
+  certificate: 1,
+  notes: 1,
+  value: 1,
+  checked: 1,
+};
+
+// Text for screen readers only.
+export function aside(text) {
+  return make("span", { class: "unseen" }, text);
+}
+
+export function clear(element, ...children) {
+  element.replaceChildren(...children.flat().filter(Boolean));
+  return element;
+}
+
+let numIds = 0;
+export function newId(word) {
+  numIds += 1;
+  return `${word}-${numIds}`;
+}

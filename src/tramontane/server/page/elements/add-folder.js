@@ -1,0 +1,99 @@
+// "Use my own folder": a path on this machine becomes a collection.
+
+import { clear, make } from "/dom.js";
+import { events } from "/api.js";
+import { collectionAddress } from "/router.js";
+import { DID, reportLists, sentenceOf } from "/elements/sync-report.js";
+
+class AddFolder extends HTMLElement {
+  connectedCallback() {
+    if (this.name_) return;
+    this.folder = make("input", {
+      id: "own-folder",
+      type: "text",
+      required: true,
+      autocomplete: "off",
+      spellcheck: "false",
+      placeholder: "/home/me/Notes",
+      "aria-describedby": "own-folder-help",
+      oninput: () => this.suggestName(),
+    });
+    this.name_ = make("input", {
+      id: "own-name",
+      type: "text",
+      required: true,
+      autocomplete: "off",
+      maxlength: 200,
+    });
+    this.button = make("button", { type: "submit", class: "primary" }, "Add this folder");
+    this.state = make("div", { class: "sync", "aria-live": "polite" });
+    clear(
+      this,
+      make(
+        "details",
+        { class: "own-folder" },
+        make("summary", {}, "Use my own folder"),
+        make(
+          "form",
+          { onsubmit: (event) => this.add(event) },
+          make(
+            "p",
+            { class: "note", id: "own-folder-help" },
+            "The path of a folder of Markdown or text on this machine. Files are read where they lie and never changed; nothing leaves this machine.",
+          ),
+          make("label", { for: "own-folder" }, "Folder"),
+          this.folder,
+          make("label", { for: "own-name" }, "Name of the collection"),
+          this.name_,
+          this.button,
+        ),
+        this.state,
+      ),
+    );
+  }
+
+  suggestName() {
+    if (this.hasOwnName()) return;
+    const last =
+      this.folder.value
+        .replace(/[/\\]+$/, "")
+        .split(/[/\\]/)
+        .pop() ?? "";
+    this.suggested = last.toLowerCase();
+    this.name_.value = this.suggested;
+  }
+
+  hasOwnName() {
+    return this.name_.value !== "" && this.name_.value !== this.suggested;
+  }
+
+  async add(event) {
+    event.preventDefault();
+    const body = { name: this.name_.value.trim(), folder: this.folder.value.trim() };
+    const state = make("p", {}, "Reading…");
+    clear(this.state, state);
+    this.button.disabled = true;
+    try {
+      for await (const [name, data] of events("/api/collections", body)) {
+        if (name === "progress") {
+          state.textContent = `${data.what}, ${data.done.toLocaleString("en")} of ${data.total.toLocaleString("en")}`;
+        } else if (name === "report") {
+          clear(
+            this.state,
+            make("p", {}, `“${body.name}” is ready: ${sentenceOf(data, DID)}`),
+            reportLists(data, DID),
+          );
+          this.folder.value = this.name_.value = "";
+          await this.room.load();
+          location.hash = collectionAddress(body.name);
+        }
+      }
+    } catch (error) {
+      clear(this.state, make("p", { class: "error", role: "alert" }, error.message));
+    } finally {
+      this.button.disabled = false;
+    }
+  }
+}
+
+customElements.define("add-folder", AddFolder);

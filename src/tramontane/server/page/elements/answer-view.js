@@ -1,0 +1,177 @@
+// One answer as it comes: quotations or marked prose, "your notes don't say", own words below.
+
+import { clear, make } from "/dom.js";
+import { count, lines } from "/words.js";
+import { noteAddress } from "/router.js";
+import "/elements/marked-sentence.js";
+import "/elements/own-words.js";
+
+class AnswerView extends HTMLElement {
+  connectedCallback() {
+    const { answer, room } = this;
+    // Announces sentences as they are finished, politely, and nothing else.
+    this.body = make("div", { class: "sentences", "aria-live": "polite", "aria-busy": "false" });
+    this.state = make("p", { class: "answer-state", role: "status" });
+    this.foot = make("div", { class: "answer-foot" });
+    clear(
+      this,
+      make(
+        "article",
+        { "aria-label": "Answer" },
+        make("h1", { class: "question" }, answer.question),
+        this.body,
+        this.state,
+        this.foot,
+      ),
+    );
+    this.onpiece = ({ detail }) => this.add(detail.name, detail.data);
+    this.onchange = () => this.render();
+    answer.addEventListener("piece", this.onpiece);
+    answer.addEventListener("change", this.onchange);
+    room.addEventListener("change", this.onchange);
+    for (const [name, data] of answer.pieces) this.add(name, data);
+    this.render();
+  }
+
+  disconnectedCallback() {
+    this.answer.removeEventListener("piece", this.onpiece);
+    this.answer.removeEventListener("change", this.onchange);
+    this.room.removeEventListener("change", this.onchange);
+  }
+
+  add(name, data) {
+    if (name === "sentence") this.addSentence(data);
+    if (name === "heading") this.body.append(make("h2", {}, data.text));
+    if (name === "abstained") this.body.append(...this.abstention(data));
+  }
+
+  addSentence(sentence) {
+    const element = make("marked-sentence", { room: this.room, answer: this.answer, sentence });
+    if (sentence.kind === "quotation") {
+      this.body.append(make("blockquote", {}, element));
+      return;
+    }
+    if (!this.body.lastElementChild?.matches("p.prose"))
+      this.body.append(make("p", { class: "prose" }));
+    this.body.lastElementChild.append(element, " ");
+  }
+
+  abstention({ reason, closest }) {
+    const said = make("p", { class: "abstained" }, reason);
+    if (!closest) return [said];
+    const place = `${closest.path}, ${lines(closest.first_line, closest.last_line)}`;
+    return [
+      said,
+      make(
+        "section",
+        { class: "closest", "aria-label": "Closest passage" },
+        make("h2", { class: "small-heading" }, "Closest"),
+        make("blockquote", {}, make("p", { class: "passage" }, closest.text)),
+        make("a", { href: noteAddress(closest), "aria-label": `Open note ${place}` }, place),
+      ),
+    ];
+  }
+
+  render() {
+    const { answer, room } = this;
+    this.body.setAttribute("aria-busy", String(answer.state === "running"));
+    this.classList.toggle("by-expert", room.coloursByExpert);
+    this.renderState();
+    const parts = [];
+    const hasShares = answer.sentences.some((sentence) => sentence.shares);
+    if (answer.state !== "running" && hasShares) parts.push(this.colourToggle());
+    if (answer.sentences.some((sentence) => sentence.kind === "prose")) parts.push(legend());
+    const canSpeak = room.status && !room.status.can_write;
+    if (canSpeak && answer.state === "done" && !answer.abstained && answer.sentences.length) {
+      this.ownWords ??= make("own-words", { room, answer });
+      parts.push(this.ownWords);
+    }
+    if (parts.length !== this.numParts || this.colours !== room.coloursByExpert) {
+      // Elements already there stay in place, so that an open list keeps its state and focus.
+      const focused = this.foot.contains(document.activeElement) ? document.activeElement : null;
+      clear(this.foot, parts);
+      if (focused?.isConnected) focused.focus();
+      else if (focused?.getAttribute("role") === "switch")
+        this.foot.querySelector("[role=switch]")?.focus();
+    }
+    this.numParts = parts.length;
+    this.colours = room.coloursByExpert;
+  }
+
+  renderState() {
+    const { answer } = this;
+    this.state.classList.toggle("error", answer.state === "failed");
+    if (answer.state === "running") {
+      this.state.textContent = answer.pieces.length ? "Reading…" : "Looking in your notes…";
+    } else if (answer.state === "stopped") {
+      this.state.textContent = "Stopped. What stands here is whole as far as it goes.";
+    } else if (answer.state === "failed") {
+      clear(
+        this.state,
+        `${answer.error.message} `,
+        make(
+          "button",
+          { type: "button", class: "quiet", onclick: () => this.again() },
+          "Ask again",
+        ),
+      );
+    } else {
+      const found = answer.abstained
+        ? ""
+        : `${count(answer.sentences.length, "sentence")} from ${count(answer.sources.length, "source")}. `;
+      this.state.textContent =
+        answer.seconds === null ? found : `${found}${answer.seconds.toFixed(1)} s.`;
+    }
+  }
+
+  again() {
+    location.hash = `#/ask/${this.room.ask(this.answer.question).id}`;
+  }
+
+  colourToggle() {
+    const { room } = this;
+    return make(
+      "button",
+      {
+        type: "button",
+        role: "switch",
+        class: "switch",
+        "aria-checked": String(room.coloursByExpert),
+        onclick: () => {
+          room.coloursByExpert = !room.coloursByExpert;
+          room.say();
+        },
+      },
+      make("span", { class: "track", "aria-hidden": "true" }),
+      "Colour by expert",
+    );
+  }
+}
+
+function legend() {
+  return make(
+    "details",
+    { class: "legend" },
+    make("summary", {}, "What the marks mean"),
+    make(
+      "ul",
+      {},
+      make(
+        "li",
+        {},
+        make("span", {}, "Plain"),
+        ": most of the sentence’s words stand in its source.",
+      ),
+      make("li", {}, make("span", { class: "mark-weak" }, "Dotted"), ": only some of them do."),
+      make("li", {}, make("span", { class: "mark-unsupported" }, "Wavy"), ": not in your notes."),
+    ),
+    make(
+      "p",
+      {},
+      "The marks compare words and numbers, not meaning: a sentence that turns a fact round with " +
+        "the same words passes. Read the source before you rely on it.",
+    ),
+  );
+}
+
+customElements.define("answer-view", AnswerView);

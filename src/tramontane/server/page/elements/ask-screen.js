@@ -1,0 +1,105 @@
+// Ask: the question, its answer, its sources beside it, experts and history in the rail.
+
+import { clear, make } from "/dom.js";
+import "/elements/answer-view.js";
+import "/elements/ask-box.js";
+import "/elements/ask-empty.js";
+import "/elements/collection-filter.js";
+import "/elements/expert-switches.js";
+import "/elements/question-history.js";
+import "/elements/source-list.js";
+
+class AskScreen extends HTMLElement {
+  connectedCallback() {
+    if (this.box) return;
+    const { room } = this;
+    this.box = make("ask-box", { room });
+    this.column = make("div", { class: "answer-place" });
+    this.sources = make("source-list", { room });
+    this.rail = make(
+      "aside",
+      { class: "rail", id: "rail", "aria-label": "Experts, collections and history" },
+      make("question-history", { room }),
+      make("expert-switches", { room }),
+      make("collection-filter", { room }),
+    );
+    this.opener = make(
+      "button",
+      {
+        type: "button",
+        class: "rail-opener quiet",
+        "aria-expanded": "false",
+        "aria-controls": "rail",
+        onclick: () => this.openRail(!this.rail.classList.contains("is-open")),
+      },
+      "Experts and history",
+    );
+    this.rail.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.rail.classList.contains("is-open")) {
+        event.preventDefault();
+        this.openRail(false);
+        this.opener.focus();
+      }
+    });
+    clear(
+      this,
+      this.rail,
+      make(
+        "section",
+        { class: "column", "aria-label": "Question and answer" },
+        this.opener,
+        this.column,
+        this.box,
+      ),
+      this.sources,
+    );
+    room.addEventListener("change", () => this.render());
+    this.render();
+  }
+
+  openRail(isOpen) {
+    this.rail.classList.toggle("is-open", isOpen);
+    this.opener.setAttribute("aria-expanded", String(isOpen));
+    if (isOpen) this.rail.querySelector("a, button, input")?.focus();
+  }
+
+  follow([id]) {
+    const answer = this.room.answers.find((answer) => answer.id === Number(id)) ?? null;
+    if (id && !answer) {
+      history.replaceState(null, "", "#/ask");
+    }
+    if (answer !== this.room.current) this.room.show(answer?.id);
+    this.openRail(false);
+    this.render();
+  }
+
+  render() {
+    const { current, error } = this.room;
+    this.dataset.state = current ? "answer" : "empty";
+    if (this.shown === current && this.shownError === error && this.column.firstChild) return;
+    Object.assign(this, { shown: current, shownError: error });
+    if (error) {
+      clear(this.column, make("p", { class: "error", role: "alert" }, error.message));
+    } else if (current) {
+      clear(this.column, make("answer-view", { room: this.room, answer: current }));
+      scrollTo(0, 0);
+    } else {
+      clear(this.column, make("ask-empty", { room: this.room }));
+    }
+  }
+
+  takeFocus() {
+    this.box.focus();
+  }
+
+  focusBox() {
+    this.box.focus();
+  }
+
+  toggleColours() {
+    this.room.coloursByExpert = !this.room.coloursByExpert;
+    this.room.say();
+  }
+}
+
+customElements.define("ask-screen", AskScreen);

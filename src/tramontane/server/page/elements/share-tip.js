@@ -1,0 +1,95 @@
+// Says what stands behind a word or sentence: its mark's meaning and each expert's share. Shown on
+// hover, on focus and on a long press; gone with Escape.
+
+import { clear, make } from "/dom.js";
+import { percent } from "/words.js";
+
+const LONG_PRESS_MILLISECONDS = 450;
+const GAP = 8;
+
+class ShareTip extends HTMLElement {
+  connectedCallback() {
+    this.id = "share-tip";
+    this.setAttribute("role", "tooltip");
+    this.setAttribute("popover", "manual");
+    for (const kind of ["tip-show", "tip-hide"]) {
+      addEventListener(kind, (event) => (kind === "tip-show" ? this.showFor(event) : this.hide()));
+    }
+    addEventListener(
+      "keydown",
+      (event) => {
+        if (event.key !== "Escape" || !this.matches(":popover-open")) return;
+        event.preventDefault();
+        this.hide();
+      },
+      true,
+    );
+    addEventListener("hashchange", () => this.hide());
+    addEventListener("scroll", () => this.hide(), { passive: true });
+  }
+
+  showFor({ target, detail: { title, shares } }) {
+    clear(this, make("p", { class: "tip-title" }, title), this.shareTable(shares));
+    this.describes?.removeAttribute("aria-describedby");
+    this.describes = target;
+    target.setAttribute("aria-describedby", this.id);
+    this.showPopover();
+    const at = target.getClientRects()[0] ?? target.getBoundingClientRect();
+    const { width, height } = this.getBoundingClientRect();
+    const left = Math.max(GAP, Math.min(at.left, innerWidth - width - GAP));
+    const above = at.top - height - GAP;
+    this.style.left = `${left}px`;
+    this.style.top = `${above > GAP ? above : at.bottom + GAP}px`;
+  }
+
+  shareTable(shares) {
+    const heard = Object.entries(shares ?? {}).sort((one, other) => other[1] - one[1]);
+    if (!heard.length) return make("p", { class: "tip-note" }, "No expert was asked about it.");
+    const base = Math.max(0, 1 - heard.reduce((sum, [, share]) => sum + share, 0));
+    const row = (name, share, hue) =>
+      make(
+        "li",
+        {},
+        make("span", { class: "dot", "data-hue": hue, "aria-hidden": "true" }),
+        make("span", {}, name),
+        make("span", { class: "number" }, percent(share)),
+      );
+    return make(
+      "div",
+      {},
+      make(
+        "ul",
+        { class: "shares" },
+        heard.map(([name, share]) => row(name, share, this.room.hueOf(name))),
+        row("the base", base),
+      ),
+      make("p", { class: "tip-note" }, "Share in each word, on average"),
+    );
+  }
+
+  hide() {
+    if (this.matches(":popover-open")) this.hidePopover();
+    this.describes?.removeAttribute("aria-describedby");
+    this.describes = null;
+  }
+}
+
+// Makes an element show what `tip` returns, {title, shares}.
+export function offersTip(element, tip) {
+  let timer;
+  const show = () =>
+    element.dispatchEvent(new CustomEvent("tip-show", { bubbles: true, detail: tip() }));
+  const hide = () => element.dispatchEvent(new CustomEvent("tip-hide", { bubbles: true }));
+  element.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && show());
+  element.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && hide());
+  element.addEventListener("focus", show);
+  element.addEventListener("blur", hide);
+  element.addEventListener("pointerdown", (event) => {
+    if (event.pointerType !== "mouse") timer = setTimeout(show, LONG_PRESS_MILLISECONDS);
+  });
+  for (const kind of ["pointerup", "pointercancel"]) {
+    element.addEventListener(kind, () => clearTimeout(timer));
+  }
+}
+
+customElements.define("share-tip", ShareTip);

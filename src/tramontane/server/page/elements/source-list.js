@@ -1,0 +1,65 @@
+// The passages that the answer rests on, beside it; under it on narrow screens.
+
+import { clear, make } from "/dom.js";
+import { lines } from "/words.js";
+import { noteAddress } from "/router.js";
+
+class SourceList extends HTMLElement {
+  connectedCallback() {
+    if (this.list) return;
+    this.list = make("ol", { class: "sources" });
+    this.hint = make("p", { class: "note" });
+    clear(
+      this,
+      make(
+        "aside",
+        { "aria-labelledby": "sources-heading" },
+        make("h2", { id: "sources-heading", class: "small-heading" }, "Sources"),
+        this.hint,
+        this.list,
+      ),
+    );
+    this.room.addEventListener("change", () => this.render());
+    this.room.addEventListener("answer", () => this.render());
+    this.render();
+  }
+
+  render() {
+    const answer = this.room.current;
+    const sources = answer?.sources ?? [];
+    this.hidden = !answer;
+    if (sources.length) this.hint.textContent = "";
+    else if (answer?.abstained) this.hint.textContent = "None: the answer is that they don’t say.";
+    else this.hint.textContent = answer?.isRunning ? "Searching…" : "None.";
+    const state = `${answer?.id} ${sources.length}`;
+    if (state === this.state) return;
+    this.state = state;
+    clear(this.list, sources.map(sourceItem));
+  }
+
+  show(number) {
+    const item = this.list.children[number - 1];
+    if (!item) return;
+    for (const other of this.list.children) other.classList.toggle("is-current", other === item);
+    item.scrollIntoView({ block: "nearest" });
+    item.querySelector("a").focus({ preventScroll: true });
+  }
+}
+
+function sourceItem(source) {
+  const place = lines(source.first_line, source.last_line);
+  return make(
+    "li",
+    {},
+    make("h3", {}, source.path),
+    make("p", { class: "place" }, `${source.collection} · ${place}`),
+    make("p", { class: "passage" }, source.text),
+    make(
+      "a",
+      { href: noteAddress(source), "aria-label": `Open note ${source.path} at ${place}` },
+      "Open note",
+    ),
+  );
+}
+
+customElements.define("source-list", SourceList);

@@ -1,0 +1,36 @@
+// Numbers and counts as the page says them.
+
+export const percent = (share) => {
+  const value = share * 100;
+  if (value > 0 && value < 1) return `${value.toFixed(1)} %`;
+  return `${Math.round(value)} %`;
+};
+
+export const count = (number, one, many = `${one}s`) =>
+  `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+
+export const lines = (first, last) => (first === last ? `line ${first}` : `lines ${first}–${last}`);
+
+export const shortHash = (hash) => (hash || "").slice(0, 12);
+
+export const list = (words) =>
+  words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+
+// What perplexity before and after means, in words and with both numbers.
+export function surprise(before, after) {
+  if (!(before > 0) || !(after > 0))
+    return "How it does on notes it had not seen was not measured.";
+  const change = 1 - after / before;
+  const numbers = `perplexity ${before.toFixed(1)} without it, ${after.toFixed(1)} with it`;
+  if (Math.abs(change) < 0.005) {
+    return `On notes it had not seen, it changes nothing to speak of (${numbers}).`;
+  }
+  const word = change > 0 ? "less" : "more";
+  return `On notes it had not seen, it is ${percent(Math.abs(change))} ${word} surprised (${numbers}).`;
+}
+
+export const markMeaning = {
+  supported: "By word overlap, supported",
+  weak: "By word overlap, weakly supported",
+  unsupported: "Not in your notes (by word overlap)",
+};
