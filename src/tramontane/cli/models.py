@@ -29,7 +29,7 @@ def pull_command(
 
     Example: tramontane pull smollm2
     """
-    with opened(context.obj) as parts, Reporter("pull", is_quiet=as_json) as report:
+    with opened(context.obj) as parts, Reporter(is_quiet=as_json) as report:
         record = pull(what, parts.store, report)
     if as_json:
         say_json(record)

@@ -70,6 +70,8 @@ class Reporter:
         self.bar: Progress | None = None
         self.has_shown = False
         self.what = ""
+        # What was last said to be complete: some work reports its end more than once.
+        self.last_text = ""
 
     def __enter__(self) -> "Reporter":
         return self
@@ -96,9 +98,10 @@ class Reporter:
         if self.is_terminal:
             self.show_bar(text, share, ending)
         elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES or done >= total:
-            if done >= total and not self.has_shown:
+            if done >= total and (not self.has_shown or self.last_text == text):
                 return
             self.last_line = time.monotonic()
+            self.last_text = text if done >= total else ""
             print(f"{text}: {share:.0%} {ending}".rstrip(), file=sys.stderr, flush=True)
         self.has_shown = True
 

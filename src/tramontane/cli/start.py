@@ -148,7 +148,7 @@ def start(
         )
         say()
         if best.what not in here and (yes or agrees(f"Pull {best.what} now?")):
-            with Reporter("pull") as report:
+            with Reporter() as report:
                 record = pull(best.what, parts.store, report)
             here.add(best.what)
             say(f"{record.name} is here.")

@@ -53,8 +53,8 @@ class Engine:
 
         Raises PromptTooLong with counts, or RequestError for experts that are not loaded.
         """
-        self._check(request)
         with self._lock:
+            self._check(request)
             request_id = self._next_id
             self._next_id += 1
             self.scheduler.add(Running(request_id, request))
@@ -197,18 +197,13 @@ class Engine:
                     self._is_stepping = False
                     self._turn.notify_all()
 
-    # Scoring given text
+    # Reading given text
 
     def score(
         self, token_ids: Sequence[int], *, experts: Sequence[str] = (), start: int = 1
     ) -> np.ndarray:
         """Returns log p(token i | those before), float32, for i from `start` to the last."""
-        pieces = []
-        for begin, result in self._read_whole(token_ids, experts):
-            logprobs_LV = log_softmax(result.logits_LV)
-            following = token_ids[begin + 1 : begin + 1 + len(logprobs_LV)]
-            pieces.append(logprobs_LV[np.arange(len(following)), following])
-        return np.concatenate(pieces)[start - 1 :].astype(np.float32)
+        return self.score_many([(token_ids, start)], experts=experts)[0]
 
     def score_many(
         self,
@@ -216,14 +211,20 @@ class Engine:
         *,
         experts: Sequence[str] = (),
     ) -> list[np.ndarray]:
-        """Returns `score` of each (token ids, start)."""
-        return [self.score(ids, experts=experts, start=start) for ids, start in sequences]
+        """Returns `score` of each (token ids, start); short sequences share a forward pass."""
+        pieces: list[list[np.ndarray]] = [[] for _ in sequences]
+        for place, position, result in self._read(sequences, experts):
+            following = sequences[place][0][position + 1 : position + 1 + len(result.logits_LV)]
+            logprobs_LV = log_softmax(result.logits_LV[: len(following)])
+            pieces[place].append(logprobs_LV[np.arange(len(following)), following])
+        return [np.concatenate([np.zeros(0), *rows]).astype(np.float32) for rows in pieces]
 
     def shares_of(
         self, token_ids: Sequence[int], *, experts: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns (shares, gates), each (T, E), of given tokens: who speaks where they stand."""
-        results = [r for _, r in self._read_whole(token_ids, experts, with_shares=True)]
+        none = len(token_ids) + 1
+        results = [r for *_, r in self._read([(token_ids, none)], experts, with_shares=True)]
         return (
             np.concatenate([result.shares_TE for result in results]),
             np.concatenate([result.gates_TE for result in results]),
@@ -232,32 +233,71 @@ class Engine:
     def logits_hash(self, token_ids: Sequence[int], *, experts: Sequence[str] = ()) -> str:
         """Returns the SHA-256 over the float32 logits of every position."""
         digest = hashlib.sha256()
-        for _, result in self._read_whole(token_ids, experts):
+        for *_, result in self._read([(token_ids, 1)], experts):
             digest.update(np.ascontiguousarray(result.logits_LV, dtype="<f4").tobytes())
         return digest.hexdigest()
 
-    def _read_whole(
-        self, token_ids: Sequence[int], experts: Sequence[str], *, with_shares: bool = False
-    ) -> Iterator[tuple[int, SpanResult]]:
-        """Yields (first position, result) chunk by chunk, as a request that generates nothing."""
-        request = Request(tuple(token_ids), 1, experts=tuple(experts))
+    def _read(
+        self,
+        sequences: Sequence[tuple[Sequence[int], int]],
+        experts: Sequence[str],
+        *,
+        with_shares: bool = False,
+    ) -> Iterator[tuple[int, int, SpanResult]]:
+        """Yields (place of a sequence, position of the first row of logits, result).
+
+        A sequence is (token ids, start): logits are given from position start - 1 on.
+        """
+        batch: list[int] = []
+        num_tokens = 0
+        for place, (token_ids, _) in enumerate(sequences):
+            if batch and num_tokens + len(token_ids) > SCORE_CHUNK_TOKENS:
+                yield from self._read_batch(sequences, batch, experts, with_shares)
+                batch, num_tokens = [], 0
+            batch.append(place)
+            num_tokens += len(token_ids)
+        if batch:
+            yield from self._read_batch(sequences, batch, experts, with_shares)
+
+    def _read_batch(
+        self,
+        sequences: Sequence[tuple[Sequence[int], int]],
+        batch: Sequence[int],
+        experts: Sequence[str],
+        with_shares: bool,
+    ) -> Iterator[tuple[int, int, SpanResult]]:
+        """Reads some sequences as requests that generate nothing, long ones in chunks."""
+        requests = [Request(tuple(sequences[p][0]), 1, experts=tuple(experts)) for p in batch]
         with self._turn:
-            self._check(request)
+            for request in requests:
+                self._check(request)
             while self._is_stepping:
                 self._turn.wait()
             self._is_stepping = True
-            request_id = self._next_id
-            self._next_id += 1
+            first_id = self._next_id
+            self._next_id += len(requests)
         try:
             with self._lock:
-                pages = self._pages_for_reading(request_id, request)
-            for begin in range(0, len(token_ids), SCORE_CHUNK_TOKENS):
-                chunk = request.token_ids[begin : begin + SCORE_CHUNK_TOKENS]
-                span = Span(chunk, begin, pages, request.experts, len(chunk))
-                yield begin, self.runtime.forward([span], with_shares=with_shares)[0]
+                pages = [
+                    self._pages_for_reading(first_id + number, request)
+                    for number, request in enumerate(requests)
+                ]
+            longest = max(len(request.token_ids) for request in requests)
+            for begin in range(0, longest, SCORE_CHUNK_TOKENS):
+                spans, places, positions = [], [], []
+                for place, request, own_pages in zip(batch, requests, pages, strict=True):
+                    chunk = request.token_ids[begin : begin + SCORE_CHUNK_TOKENS]
+                    end = begin + len(chunk)
+                    num_logits = max(0, min(len(chunk), end - (sequences[place][1] - 1)))
+                    spans.append(Span(chunk, begin, own_pages, request.experts, num_logits))
+                    places.append(place)
+                    positions.append(end - num_logits)
+                results = self.runtime.forward(spans, with_shares=with_shares)
+                yield from zip(places, positions, results, strict=True)
         finally:
             with self._turn:
-                self.pages.release(request_id)
+                for number in range(len(requests)):
+                    self.pages.release(first_id + number)
                 self._is_stepping = False
                 self._turn.notify_all()
 
