@@ -7,6 +7,7 @@ Router rows and thresholds are fitted on it and on nothing else, so its hash is 
 import gzip
 import hashlib
 import json
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -28,8 +29,14 @@ class PublicDocument:
 @cache
 def load_public_text() -> tuple[PublicDocument, ...]:
     """Returns the documents in their order; ExpertError when they aren't the published ones."""
-    packed = files(__name__).joinpath("public_text.jsonl.gz").read_bytes()
-    data = gzip.decompress(packed)
+    try:
+        packed = files(__name__).joinpath("public_text.jsonl.gz").read_bytes()
+        data = gzip.decompress(packed)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ExpertError(
+            f"the public text can't be read ({error}): this installation is damaged; install "
+            "tramontane again"
+        ) from None
     digest = hashlib.sha256(data).hexdigest()
     if digest != PUBLIC_TEXT_SHA256:
         raise ExpertError(
