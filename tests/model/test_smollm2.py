@@ -14,6 +14,8 @@ from tramontane.model.transformer import load_transformer
 
 NUM_TOKENS = 2000
 WINDOW_TOKENS = 500
+# What the project promises in float32; the bound derived for this shape is wider.
+PROMISED = 1e-5
 
 
 def in_halves(weight: np.ndarray, num_heads: int) -> np.ndarray:
@@ -99,7 +101,7 @@ def test_logits_of_real_text_equal_transformers(smollm2, oracle, garden):
     token_ids_T = real_tokens(smollm2, garden)
     assert len(token_ids_T) == NUM_TOKENS
     transformer = load_transformer(smollm2)
-    allowed = allowed_error(smollm2.config, WINDOW_TOKENS)
+    allowed = min(PROMISED, allowed_error(smollm2.config, WINDOW_TOKENS))
     worst = 0.0
     for window_T in token_ids_T.split(WINDOW_TOKENS):
         expected_TV = oracle(input_ids=window_T[None], use_cache=False).logits[0]

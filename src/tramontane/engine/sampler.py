@@ -31,7 +31,10 @@ def sample(
     if sampling.temperature == 0:
         token_id = int(allowed_V.argmax())
     else:
-        probabilities_V = cut(softmax(allowed_V / sampling.temperature), sampling)
+        # The largest first becomes 0, so that no temperature, however small, can overflow it.
+        with np.errstate(over="ignore"):
+            cooled_V = (allowed_V - allowed_V.max()) / sampling.temperature
+        probabilities_V = cut(softmax(cooled_V), sampling)
         reach_V = probabilities_V.cumsum()
         drawn = uniform(sampling.seed, position) * reach_V[-1]
         token_id = int(np.searchsorted(reach_V, drawn, side="right"))

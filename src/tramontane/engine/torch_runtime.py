@@ -87,7 +87,7 @@ class TorchRuntime:
         x_TD = self.transformer.run(
             self.transformer.embed(token_ids_T), self.transformer.rope(positions_T), attend, notes
         )
-        return self.results(spans, x_TD, voices)
+        return self.results(spans, x_TD, voices, with_shares)
 
     def allowed(self, spans: Sequence[Span]) -> torch.Tensor | None:
         """Returns (T, E): which loaded experts each token's request has in place; None for all."""
@@ -99,15 +99,18 @@ class TorchRuntime:
         return torch.tensor(rows).repeat_interleave(counts, dim=0)
 
     def results(
-        self, spans: Sequence[Span], x_TD: torch.Tensor, voices: Voices | None
+        self, spans: Sequence[Span], x_TD: torch.Tensor, voices: Voices | None, with_shares: bool
     ) -> list[SpanResult]:
         ends = np.cumsum([len(span.token_ids) for span in spans]).tolist()
         rows = [
             torch.arange(end - span.num_logits, end) for span, end in zip(spans, ends, strict=True)
         ]
         logits_RV = self.transformer.logits(x_TD[torch.cat(rows)]).numpy()
-        shares = voices.shares() if voices is not None else None
-        gates = voices.gates() if voices is not None else None
+        shares = gates = None
+        if with_shares:
+            nobody_T0 = x_TD.new_zeros(len(x_TD), 0)
+            shares = voices.shares() if voices is not None else nobody_T0
+            gates = voices.gates() if voices is not None else nobody_T0
         results, begin = [], 0
         for span, end in zip(spans, ends, strict=True):
             columns = [self.expert_hashes.index(digest) for digest in span.experts]
