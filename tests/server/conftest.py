@@ -4,12 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 from fake_desk import FakeDesk
+from running_server import HOME, PORT
 from starlette.testclient import TestClient
 
 from tramontane.server.app import make_app
-
-PORT = 8787
-HOME = f"http://127.0.0.1:{PORT}"
 
 
 @pytest.fixture

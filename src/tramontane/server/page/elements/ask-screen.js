@@ -74,10 +74,11 @@ class AskScreen extends HTMLElement {
   }
 
   render() {
-    const { current, error } = this.room;
-    this.dataset.state = current ? "answer" : "empty";
-    if (this.shown === current && this.shownError === error && this.column.firstChild) return;
-    Object.assign(this, { shown: current, shownError: error });
+    const { current, error, status } = this.room;
+    // Without an answer the status is what is shown: how many notes there are.
+    const shown = error ?? current ?? status;
+    if (this.shown === shown && this.column.firstChild) return;
+    this.shown = shown;
     if (error) {
       clear(this.column, make("p", { class: "error", role: "alert" }, error.message));
     } else if (current) {

@@ -5,6 +5,7 @@ import { clear, make } from "/dom.js";
 import { percent } from "/words.js";
 
 const LONG_PRESS_MILLISECONDS = 450;
+const HIDE_AFTER_MILLISECONDS = 120;
 const GAP = 8;
 
 class ShareTip extends HTMLElement {
@@ -12,9 +13,11 @@ class ShareTip extends HTMLElement {
     this.id = "share-tip";
     this.setAttribute("role", "tooltip");
     this.setAttribute("popover", "manual");
-    for (const kind of ["tip-show", "tip-hide"]) {
-      addEventListener(kind, (event) => (kind === "tip-show" ? this.showFor(event) : this.hide()));
-    }
+    addEventListener("tip-show", (event) => this.showFor(event));
+    addEventListener("tip-hide", () => this.hideSoon());
+    // The pointer may go to the tip and rest there.
+    this.addEventListener("pointerenter", () => clearTimeout(this.hiding));
+    this.addEventListener("pointerleave", () => this.hideSoon());
     addEventListener(
       "keydown",
       (event) => {
@@ -30,6 +33,7 @@ class ShareTip extends HTMLElement {
 
   showFor({ target, detail: { title, shares } }) {
     clear(this, make("p", { class: "tip-title" }, title), this.shareTable(shares));
+    clearTimeout(this.hiding);
     this.describes?.removeAttribute("aria-describedby");
     this.describes = target;
     target.setAttribute("aria-describedby", this.id);
@@ -65,6 +69,11 @@ class ShareTip extends HTMLElement {
       ),
       make("p", { class: "tip-note" }, "Share in each word, on average"),
     );
+  }
+
+  hideSoon() {
+    clearTimeout(this.hiding);
+    this.hiding = setTimeout(() => this.hide(), HIDE_AFTER_MILLISECONDS);
   }
 
   hide() {
