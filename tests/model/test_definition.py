@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rows import EPS
-from tiny_models import open_tiny, random_expert
 from torch import Tensor
 
+from rows import EPS
+from tiny_models import open_tiny, random_expert
 from tramontane.model.attention import WindowAttention
 from tramontane.model.notes_experts import NotesExperts, Voices
 from tramontane.model.transformer import Transformer, load_transformer

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from rows import EPS, allowed_error, assert_rows_close
-from tiny_models import save_tiny
 from torch import Tensor, nn
 
+from rows import EPS, allowed_error, assert_rows_close
+from tiny_models import save_tiny
 from tramontane.checkpoint.checkpoint import open_checkpoint
 from tramontane.errors import CheckpointError
 from tramontane.model.attention import WindowAttention
@@ -128,7 +128,7 @@ class Chosen:
         """Returns (T,): how far the last expert chosen lies above the first that isn't."""
         logits_TE, K = self.logits[layer], self.expert_ids[layer].shape[-1]
         ranked_TE = logits_TE.sort(dim=-1, descending=True).values
-        if K == logits_TE.shape[-1]:
+        if logits_TE.shape[-1] == K:
             return torch.full((len(logits_TE),), torch.inf)
         return ranked_TE[:, K - 1] - ranked_TE[:, K]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rows import allowed_error, assert_rows_close
 from torch import Tensor, nn
 
+from rows import allowed_error, assert_rows_close
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.model.attention import WindowAttention
 from tramontane.model.transformer import load_transformer

@@ -60,20 +60,20 @@ class Engine:
             self.scheduler.add(Running(request_id, request))
             return request_id
 
-    def _check(self, request: Request) -> None:
+    def _check(self, request: Request, *, only_read: bool = False) -> None:
         came, context = len(request.token_ids), self.runtime.config.max_context_tokens
-        if came + request.max_new_tokens > context:
+        new = 0 if only_read else request.max_new_tokens
+        what = f"the prompt has {came} tokens and {new} may follow"
+        if only_read:
+            what = f"the text has {came} tokens"
+        if came + new > context:
             raise PromptTooLong(
-                f"the prompt has {came} tokens and {request.max_new_tokens} may follow; the model "
-                f"holds {context}. Shorten the prompt by {came + request.max_new_tokens - context} "
-                "tokens or ask for fewer new ones"
+                f"{what}; the model holds {context}. Shorten it by {came + new - context} tokens"
+                + ("" if only_read else " or ask for fewer new ones")
             )
-        if self.scheduler.pages_for(request) > self.num_pages:
+        if self.scheduler.pages_for_tokens(came + new) > self.num_pages:
             room = self.num_pages * self.runtime.page_tokens
-            raise PromptTooLong(
-                f"the prompt has {came} tokens and {request.max_new_tokens} may follow; memory is "
-                f"planned for {room} tokens in all"
-            )
+            raise PromptTooLong(f"{what}; memory is planned for {room} tokens in all")
         vocabulary = self.runtime.config.vocab_size
         if strange := next((t for t in request.token_ids if not 0 <= t < vocabulary), None):
             raise RequestError(f"token id {strange}; the vocabulary has {vocabulary}")
@@ -212,6 +212,8 @@ class Engine:
         experts: Sequence[str] = (),
     ) -> list[np.ndarray]:
         """Returns `score` of each (token ids, start); short sequences share a forward pass."""
+        if strange := [start for _, start in sequences if start < 1]:
+            raise RequestError(f"start={strange[0]} must be at least 1: nothing foretells token 0")
         pieces: list[list[np.ndarray]] = [[] for _ in sequences]
         for place, position, result in self._read(sequences, experts):
             following = sequences[place][0][position + 1 : position + 1 + len(result.logits_LV)]
@@ -249,13 +251,16 @@ class Engine:
         A sequence is (token ids, start): logits are given from position start - 1 on.
         """
         batch: list[int] = []
-        num_tokens = 0
+        num_tokens = num_pages = 0
         for place, (token_ids, _) in enumerate(sequences):
-            if batch and num_tokens + len(token_ids) > SCORE_CHUNK_TOKENS:
+            wanted = self.scheduler.pages_for_tokens(len(token_ids))
+            is_full = num_tokens + len(token_ids) > SCORE_CHUNK_TOKENS
+            if batch and (is_full or num_pages + wanted > self.pages.num_free):
                 yield from self._read_batch(sequences, batch, experts, with_shares)
-                batch, num_tokens = [], 0
+                batch, num_tokens, num_pages = [], 0, 0
             batch.append(place)
             num_tokens += len(token_ids)
+            num_pages += wanted
         if batch:
             yield from self._read_batch(sequences, batch, experts, with_shares)
 
@@ -269,10 +274,11 @@ class Engine:
         """Reads some sequences as requests that generate nothing, long ones in chunks."""
         requests = [Request(tuple(sequences[p][0]), 1, experts=tuple(experts)) for p in batch]
         with self._turn:
-            for request in requests:
-                self._check(request)
             while self._is_stepping:
                 self._turn.wait()
+            # Only now: an expert may have left while this waited.
+            for request in requests:
+                self._check(request, only_read=True)
             self._is_stepping = True
             first_id = self._next_id
             self._next_id += len(requests)
@@ -302,7 +308,7 @@ class Engine:
                 self._turn.notify_all()
 
     def _pages_for_reading(self, request_id: int, request: Request) -> list[int]:
-        wanted = self.scheduler.pages_for(request)
+        wanted = self.scheduler.pages_for_tokens(len(request.token_ids))
         if wanted > self.pages.num_free:
             raise RequestError(
                 f"{wanted} pages of keys and values are needed to read this text, "

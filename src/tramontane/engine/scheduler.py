@@ -60,8 +60,10 @@ class Scheduler:
         self.running: dict[int, Running] = {}
 
     def pages_for(self, request: Request) -> int:
-        tokens = len(request.token_ids) + request.max_new_tokens
-        return -(-tokens // self.page_tokens)
+        return self.pages_for_tokens(len(request.token_ids) + request.max_new_tokens)
+
+    def pages_for_tokens(self, num_tokens: int) -> int:
+        return -(-num_tokens // self.page_tokens)
 
     def add(self, running: Running) -> None:
         self.waiting.append(running)
