@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -34,6 +34,14 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="address the page listens on; loopback unless told")
     port: int = Field(8787, ge=0, le=65535, description="port the page listens on")
+
+    @field_validator("home")
+    @classmethod
+    def _own_folder(cls, home: Path) -> Path:
+        try:
+            return home.expanduser()
+        except RuntimeError:  # "~somebody", whom this machine doesn't know
+            raise ValueError("there is no user of that name") from None
 
     @property
     def models_folder(self) -> Path:

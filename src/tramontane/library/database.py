@@ -22,12 +22,17 @@ class Database:
         self.busy_seconds = busy_seconds
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._is_closed = False
-        with self._in_our_words():
+        try:
             file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LibraryError(
+                f"{file}: its folder cannot be made ({error.strerror}); choose another place"
+            ) from None
+        with self._in_our_words():
             db = self._connect()
             try:
                 db.execute("PRAGMA journal_mode = WAL")
-                migrate(db)
+                migrate(db, file)
             except BaseException:
                 db.close()
                 raise

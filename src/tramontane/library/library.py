@@ -19,7 +19,7 @@ from tramontane.library.database import Database
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
 from tramontane.library.search import Searcher, rarity
 from tramontane.library.sync import Place, sync, tidy
-from tramontane.notes.folder import UnreadableError, read_bytes
+from tramontane.notes.folder import UnreadableError, read_bytes, why_no_folder
 from tramontane.notes.sentences import Sentence, split_sentences
 
 MAX_NAME_CHARS = 80
@@ -57,10 +57,9 @@ class Library:
 
         A known name with the same folder gets the new owner and licence, where given.
         """
-        folder = Path(folder).expanduser()
-        if not folder.is_dir():
-            what = "is a file, not a folder" if folder.exists() else "no such folder"
-            raise NotesError(f"{folder}: {what}; give the folder that holds your notes")
+        folder = _own_folder(Path(folder))
+        if obstacle := why_no_folder(folder):
+            raise NotesError(obstacle)
         folder = folder.resolve()
         _check_name(name)
         with self._database.writing() as db:
@@ -104,7 +103,7 @@ class Library:
                 collection_id, _ = _find(db, name)
                 db.execute("DELETE FROM collections WHERE id = ?", (collection_id,))
                 db.execute("UPDATE state SET revision = revision + 1")
-            tidy(self._database, has_removed=True)
+            tidy(self._database)
 
     def sync(
         self,
@@ -241,6 +240,13 @@ def _check_name(name: str) -> None:
             f"{name!r} cannot name a collection; take 1 to {MAX_NAME_CHARS} characters without "
             "line breaks or slashes"
         )
+
+
+def _own_folder(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError:  # "~somebody", whom this machine doesn't know
+        raise NotesError(f"{folder}: no such folder; there is no user of that name") from None
 
 
 def _storable(folder: Path) -> str:

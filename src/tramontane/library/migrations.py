@@ -9,23 +9,27 @@ from tramontane.errors import LibraryError
 FOLDER = Path(__file__).parent / "migrations"
 
 
-def migrate(db: sqlite3.Connection, folder: Path = FOLDER) -> None:
-    """Applies the numbered .sql files this database has not seen.
+def migrate(db: sqlite3.Connection, file: Path, folder: Path = FOLDER) -> None:
+    """Applies the numbered .sql files in `folder` that this database, `file`, has not seen.
 
     The number is looked up again under the write lock: two processes may open a new file at once.
-    Raises LibraryError for a file that a newer version made.
+    Raises LibraryError for a file that a newer version made, or another program.
     """
     files = sorted(folder.glob("*.sql"))
-    if _version(db) == len(files):
+    if _version(db) == len(files) and not _is_foreign(db, len(files)):
         return
     while True:
         db.execute("BEGIN IMMEDIATE")
         try:
             done = _version(db)
+            if _is_foreign(db, done):
+                raise LibraryError(
+                    f"{file}: another program's SQLite file, not a library; name another file"
+                )
             if done > len(files):
                 raise LibraryError(
-                    f"the library is of version {done}, this tramontane knows {len(files)}; "
-                    "install a newer tramontane"
+                    f"{file}: the library is of version {done}, this tramontane knows "
+                    f"{len(files)}; install a newer tramontane"
                 )
             if done == len(files):
                 db.execute("COMMIT")
@@ -49,6 +53,11 @@ def statements_of(script: str) -> list[str]:
             statements.append(pending.strip())
             pending = ""
     return [*statements, pending.strip()] if pending.strip() else statements
+
+
+def _is_foreign(db: sqlite3.Connection, done: int) -> bool:
+    tables = {row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return bool(tables) if done == 0 else "collections" not in tables
 
 
 def _version(db: sqlite3.Connection) -> int:

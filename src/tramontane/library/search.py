@@ -47,8 +47,7 @@ class Searcher:
 
     def search(self, question: str, collection_ids: Sequence[int] | None, limit: int) -> list[Hit]:
         """Returns the best passages, best first; any text is a safe question."""
-        question = question[:MAX_QUESTION_CHARS]
-        question = question.encode("utf-8", "replace").decode().replace("\0", " ")
+        question = _storable(question[:MAX_QUESTION_CHARS])
         if not question.strip() or limit <= 0:
             return []
         with self.database.reading() as db:
@@ -97,13 +96,24 @@ class Searcher:
                 "WHERE p.id = passages_fts.rowid) "
                 f"IN ({','.join(map(str, collection_ids))}) "
             )
-        found = db.execute(
+        matches = (
             f"SELECT rowid, -bm25(passages_fts, {TITLE_WEIGHT}, {HEADING_WEIGHT}, {TEXT_WEIGHT}) "
             f"AS score FROM passages_fts WHERE passages_fts MATCH ? {filtered}"
-            "ORDER BY score DESC LIMIT ?",
-            (query, NUM_CANDIDATES + 1),
+        )
+        found = db.execute(
+            f"{matches} ORDER BY score DESC LIMIT ?", (query, NUM_CANDIDATES + 1)
         ).fetchall()
-        return _without_cut_tie({passage_id: round(score, 6) for passage_id, score in found})
+        scores = {passage_id: round(score, 6) for passage_id, score in found}
+        if len(scores) > NUM_CANDIDATES and len(set(scores.values())) == 1:
+            # All are tied: which of them came in must not depend on when they were stored.
+            found = db.execute(
+                f"SELECT m.rowid, m.score FROM ({matches}) m JOIN passages p ON p.id = m.rowid "
+                "JOIN notes n ON n.id = p.note_id JOIN collections c ON c.id = n.collection_id "
+                "ORDER BY round(m.score, 6) DESC, c.name, n.path, p.position LIMIT ?",
+                (query, NUM_CANDIDATES),
+            ).fetchall()
+            return {passage_id: round(score, 6) for passage_id, score in found}
+        return _without_cut_tie(scores)
 
     def _by_vectors(
         self, db: sqlite3.Connection, question: str, collection_ids: Sequence[int] | None
@@ -123,9 +133,10 @@ class Searcher:
             places = places[np.isin(matrix.collection_ids, list(collection_ids))]
             similarities = similarities[places]
         if len(places) > NUM_CANDIDATES + 1:
-            best = np.argpartition(-similarities, NUM_CANDIDATES)[: NUM_CANDIDATES + 1]
+            lowest = -np.partition(-similarities, NUM_CANDIDATES)[NUM_CANDIDATES]
+            best = similarities >= lowest
             places, similarities = places[best], similarities[best]
-        order = np.lexsort((places, -similarities))
+        order = np.lexsort((places, -similarities))[: NUM_CANDIDATES + 1]
         return _without_cut_tie(
             {int(matrix.passage_ids[places[at]]): round(float(similarities[at]), 5) for at in order}
         )
@@ -156,7 +167,7 @@ def rarity(db: sqlite3.Connection, words: Sequence[str]) -> dict[str, float]:
     (total,) = db.execute("SELECT count(*) FROM passages").fetchone()
     weights = {}
     for word in words:
-        quoted = '"' + word.replace('"', '""') + '"'
+        quoted = '"' + _storable(word).replace('"', '""') + '"'
         (found,) = db.execute(
             "SELECT count(*) FROM passages_fts WHERE passages_fts MATCH ?", (quoted,)
         ).fetchone()
@@ -169,6 +180,11 @@ def match_expression(question: str) -> str:
     words = re.findall(r"\w+(?:[.,:]\d+)*", question.lower())
     telling = [word for word in words if word not in STOP_WORDS] or words
     return " OR ".join(f'"{word}"' for word in dict.fromkeys(telling[:MAX_QUERY_TERMS]))
+
+
+def _storable(text: str) -> str:
+    """SQLite takes no lone surrogate, and FTS5 reads no further than a NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", " ")
 
 
 def _ranks(scores: dict[int, float]) -> dict[int, int]:
@@ -190,7 +206,7 @@ def _without_cut_tie(scores: dict[int, float]) -> dict[int, float]:
         return scores
     lowest = min(scores.values())
     kept = {passage_id: score for passage_id, score in scores.items() if score > lowest}
-    return kept or scores
+    return kept or dict(list(scores.items())[:NUM_CANDIDATES])  # all tied: the first in place
 
 
 def _passages(db: sqlite3.Connection, passage_ids: list[int]) -> list[tuple]:

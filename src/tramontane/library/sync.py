@@ -50,7 +50,7 @@ def sync(
     plan = _plan(place, report, allow_emptying)
     if dry_run:
         return plan
-    _apply(place, plan, report)
+    _apply(place, plan, report, allow_emptying)
     return plan
 
 
@@ -59,7 +59,7 @@ def _plan(place: Place, report: Report, allow_emptying: bool) -> SyncReport:
     try:
         listing = reading.list_folder(place.folder)
     except NotesError as error:
-        if place.folder.is_dir() or not stored:
+        if not stored or reading.why_no_folder(place.folder) is None:
             raise
         if not allow_emptying:
             raise LibraryError(_would_empty(place, len(stored), str(error))) from None
@@ -128,16 +128,15 @@ def _would_empty(place: Place, num_notes: int, why: str) -> str:
     )
 
 
-def _apply(place: Place, plan: SyncReport, report: Report) -> None:
+def _apply(place: Place, plan: SyncReport, report: Report, allow_emptying: bool) -> None:
     todo = [*plan.changed, *plan.added]
-    vanished: list[str] = []
     for done, batch in enumerate(_batches(todo, BATCH_NOTES)):
         notes = []
         for path in batch:
             try:
                 note = reading.read_note(path, reading.read_bytes(place.folder, path))
             except reading.UnreadableError as error:
-                _unplan(plan, path, error.skipped, vanished)
+                _unplan(plan, path, error.skipped)
                 continue
             notes.append(note)
             plan.remarks.extend((path, remark) for remark in note.remarks)
@@ -148,14 +147,30 @@ def _apply(place: Place, plan: SyncReport, report: Report) -> None:
             _store_vectors(db, place.model, vectors)
             _count_revision(db)
         report("adding notes", min(len(todo), (done + 1) * BATCH_NOTES), len(todo))
+    if plan.removed and not allow_emptying:
+        _check_not_emptying(place, plan)
     for batch in _batches(plan.removed, BATCH_NOTES * 8):
         with place.database.writing() as db:
             _delete_notes(db, place.collection_id, batch)
             _count_revision(db)
-    _finish(place, bool(plan.removed), report)
+    _embed_remaining(place, report)
+    _record_reader_version(place, plan.skipped)
+    tidy(place.database)
 
 
-def _unplan(plan: SyncReport, path: str, skipped: Skipped, vanished: list[str]) -> None:
+def _check_not_emptying(place: Place, plan: SyncReport) -> None:
+    """The folder may have vanished since the plan was made."""
+    with place.database.reading() as db:
+        (num_notes,) = db.execute(
+            "SELECT count(*) FROM notes WHERE collection_id = ?", (place.collection_id,)
+        ).fetchone()
+    if len(plan.removed) == num_notes:
+        why = reading.why_no_folder(place.folder)
+        why = why or reading.nothing_readable(place.folder, plan.skipped)
+        raise LibraryError(_would_empty(place, num_notes, why))
+
+
+def _unplan(plan: SyncReport, path: str, skipped: Skipped) -> None:
     """A note that was there for the plan and cannot be read for the work."""
     plan.skipped.append(skipped)
     was_stored = path in plan.changed
@@ -164,27 +179,30 @@ def _unplan(plan: SyncReport, path: str, skipped: Skipped, vanished: list[str]) 
         plan.removed.append(path)
 
 
-def _finish(place: Place, has_removed: bool, report: Report) -> None:
-    _embed_remaining(place, report)
+def _record_reader_version(place: Place, skipped: list[Skipped]) -> None:
+    """Not while a note stands as it was read before: it is read again once that's possible."""
     with place.database.writing() as db:
-        db.execute(
-            "UPDATE collections SET reader_version = ? WHERE id = ?",
-            (READER_VERSION, place.collection_id),
-        )
-    tidy(place.database, has_removed)
+        rows = db.execute("SELECT path FROM notes WHERE collection_id = ?", (place.collection_id,))
+        if not _kept({path for (path,) in rows}, skipped):
+            db.execute(
+                "UPDATE collections SET reader_version = ? WHERE id = ?",
+                (READER_VERSION, place.collection_id),
+            )
 
 
-def tidy(database: Database, has_removed: bool) -> None:
-    """Forgets vectors of passages that are gone; after removals, their words in the index too."""
+def tidy(database: Database) -> None:
+    """Forgets vectors of passages that are gone, and in the index and the log the words that are.
+
+    Takes no time where nothing is to be done, hence after every sync: the one before this may
+    have been killed.
+    """
     with database.writing() as db:
-        gone = db.execute(
+        db.execute(
             "DELETE FROM vectors WHERE NOT EXISTS "
             "(SELECT 1 FROM passages WHERE passages.vector_key = vectors.key)"
-        ).rowcount
-        if has_removed:
-            db.execute("INSERT INTO passages_fts (passages_fts) VALUES ('optimize')")
-    if gone or has_removed:
-        database.settle()
+        )
+        db.execute("INSERT INTO passages_fts (passages_fts) VALUES ('optimize')")
+    database.settle()
 
 
 def _embed_remaining(place: Place, report: Report) -> None:

@@ -79,14 +79,26 @@ def nothing_readable(folder: Path, skipped: list[Skipped]) -> str:
 
 def list_folder(folder: Path) -> FolderListing:
     """Returns what is below `folder` without opening any note."""
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "no such folder"
-        raise NotesError(f"{folder}: {what}; give the folder that holds your notes")
+    if obstacle := why_no_folder(folder):
+        raise NotesError(obstacle)
     listing = FolderListing([], [])
     _list_below(folder, "", (), listing)
     listing.paths.sort()
     listing.skipped.sort(key=lambda one: one.path)
     return listing
+
+
+def why_no_folder(folder: Path) -> str | None:
+    """Returns the sentence for what is no folder that can be looked at, None for one that is."""
+    try:
+        if stat.S_ISDIR(folder.stat().st_mode):
+            return None
+        what = "is a file, not a folder"
+    except (FileNotFoundError, NotADirectoryError):
+        what = "no such folder"
+    except (OSError, ValueError) as error:
+        what = f"cannot be looked at ({getattr(error, 'strerror', None) or error})"
+    return f"{folder}: {what}; give the folder that holds your notes"
 
 
 def _list_below(
@@ -157,7 +169,7 @@ def _about_link(folder: Path, path: str) -> str:
 def _ignore_rules(folder: Path, path: str) -> tuple[Rule, ...]:
     try:
         return read_rules(decode(read_bytes(folder, path))[0])
-    except (UnreadableError, NotTextError) as error:
+    except (UnreadableError, ValueError) as error:
         # Going on without its rules could take in what the owner meant to keep out.
         raise NotesError(
             f"{folder / path}: cannot be read ({error}); repair or remove it"
@@ -168,8 +180,7 @@ def read_bytes(folder: Path, path: str) -> bytes:
     """Returns the bytes of one file as they stood at one moment, or raises UnreadableError."""
     for _ in range(NUM_TRIES):
         try:
-            # O_NONBLOCK: opening a pipe that has taken the file's place must not wait for ever.
-            handle = os.open(folder / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            handle = _open_below(folder, path)
             with os.fdopen(handle, "rb") as file:
                 before = os.fstat(handle)
                 if not stat.S_ISREG(before.st_mode):
@@ -191,6 +202,21 @@ def read_bytes(folder: Path, path: str) -> bytes:
         ):
             return data
     raise UnreadableError(Skipped(path, "kept changing while it was read", is_passing=True))
+
+
+def _open_below(folder: Path, path: str) -> int:
+    """Returns a handle of the file; each name on the way is refused when it has become a link."""
+    *folders, name = path.split("/")
+    at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for inner in folders:
+            below = os.open(inner, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+            os.close(at)
+            at = below
+        # O_NONBLOCK: opening a pipe that has taken the file's place must not wait for ever.
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
+    finally:
+        os.close(at)
 
 
 def read_note(path: str, data: bytes) -> Note:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 
 import yaml
-from frontmatter.default_handlers import YAMLHandler
+from frontmatter.default_handlers import SafeLoader
 
 MAX_FRONTMATTER_CHARS = 64 * 1024
 # Aliases let a few lines of YAML stand for billions of values.
@@ -46,15 +46,18 @@ class Frontmatter:
 def read_frontmatter(text: str) -> Frontmatter:
     """Returns the frontmatter of a note; one that is broken stays text, and `remark` says why."""
     block = re.match(
-        r"---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", text, re.DOTALL | re.MULTILINE
+        r"(?:[ \t]*\n)*+---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)",
+        text,
+        re.DOTALL | re.MULTILINE,
     )
     if block is None:
-        return Frontmatter()
+        return _unclosed(text)
     source = block[1]
     try:
         if len(source) > MAX_FRONTMATTER_CHARS:
             raise ValueError(f"{len(source):,} characters, at most {MAX_FRONTMATTER_CHARS:,} fit")
-        values = YAMLHandler().load(source)  # PyYAML's safe loader: it builds plain data only
+        _check_before_building(source)
+        values = yaml.load(source, Loader=SafeLoader)  # it builds plain data only
         if values is None:
             values = {}
         if not isinstance(values, dict):
@@ -63,12 +66,9 @@ def read_frontmatter(text: str) -> Frontmatter:
             raise ValueError("no list of `name: value` lines")
         metadata = _plain(values, [MAX_VALUES], MAX_DEPTH)
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        # A typing error must not undo what the owner forbade.
-        return Frontmatter(
-            may_train=_permits(_stated(source, "train")),
-            may_share=_permits(_stated(source, "share")),
-            remark=f"its frontmatter cannot be read and counts as text: {_short(error)}",
-        )
+        first_line = text.count("\n", 0, block.start(1)) + 1
+        why = _short(error, first_line)
+        return _broken(source, f"its frontmatter cannot be read and counts as text: {why}")
     found = Frontmatter(metadata=metadata, body_start=block.end())
     return Frontmatter(
         metadata=metadata,
@@ -76,6 +76,37 @@ def read_frontmatter(text: str) -> Frontmatter:
         may_train=_permits(found.value("train")),
         may_share=_permits(found.value("share")),
     )
+
+
+def _unclosed(text: str) -> Frontmatter:
+    """A rule at the top that nothing closes is a rule, unless what follows states a right."""
+    head = re.match(r"(?:[ \t]*\n)*+---[ \t]*\n((?:[^\n]*\S[^\n]*(?:\n|\Z))+)", text)
+    if head is None or _stated(head[1], "train") is _stated(head[1], "share") is None:
+        return Frontmatter()
+    return _broken(head[1], "its frontmatter lacks the closing --- and counts as text")
+
+
+def _broken(source: str, remark: str) -> Frontmatter:
+    """A typing error must not undo what the owner forbade."""
+    return Frontmatter(
+        may_train=_permits(_stated(source, "train")),
+        may_share=_permits(_stated(source, "share")),
+        remark=remark,
+    )
+
+
+def _check_before_building(source: str) -> None:
+    """Building goes down a C function per level, and doubles its values with every merge."""
+    depth = 0
+    for event in yaml.parse(source, Loader=SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.ScalarEvent) and event.value == "<<":
+            raise ValueError("merge keys (<<) are not read; write the values out")
+        if depth > MAX_DEPTH:
+            raise ValueError("too many or too deeply nested values")
 
 
 def _permits(value: object) -> bool:
@@ -108,8 +139,8 @@ def _plain(value: object, budget: list[int], depth: int) -> object:
     return str(value)
 
 
-def _short(error: Exception) -> str:
+def _short(error: Exception, first_line: int) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error) or type(error).__name__
-    # The opening rule is line 1 of the file, and YAML counts its own lines from 0.
-    return f"line {mark.line + 2}: {problem}" if mark else problem.splitlines()[0]
+    # YAML counts lines from 0, and from below the opening rule.
+    return f"line {mark.line + first_line}: {problem}" if mark else problem.splitlines()[0]

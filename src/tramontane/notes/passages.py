@@ -45,10 +45,13 @@ def markdown_passages(text: str, body_start: int = 0) -> tuple[list[Passage], st
 
 def plain_passages(text: str, body_start: int = 0) -> list[Passage]:
     """Returns the passages of plain text, whose paragraphs are parted by blank lines."""
-    blocks = [
-        Block(found.start(), found.end(), "prose")
-        for found in re.compile(r"\S.*?(?=\n[ \t]*\n|\s*\Z)", re.DOTALL).finditer(text, body_start)
-    ]
+    blocks = []
+    start = body_start
+    for gap in re.compile(r"\n[ \t]*\n|\Z").finditer(text, body_start):
+        first_char = re.compile(r"\s*+").match(text, start, gap.start()).end()
+        if first_char < gap.start():
+            blocks.append(Block(first_char, gap.start(), "prose"))
+        start = gap.end()
     return _gather(text, blocks, _line_starts(text))
 
 

@@ -37,10 +37,16 @@ LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?")
 HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+")
 QUOTE = re.compile(r"[ \t]{0,3}(?:>[ \t]?)+")
 FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
-RULE_OR_UNDERLINE = re.compile(r"[ \t]*(?:(?:[-*_][ \t]*){3,}|=+[ \t]*|-+[ \t]*)")
-TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
+# These two are asked of lines without their outer blanks.
+RULE_OR_UNDERLINE = re.compile(r"(?:[-*_][ \t]*){3,}|=+|-+")
+TABLE_RULE = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?")
 WORD_AT_END = re.compile(r"(?:[^\W_]|\.)*\Z")
-END_MARK = re.compile(r"[.!?…]+[\"'”’»)\]*_`]*(?=\s)|[。！？]+[」』”’）]*")
+MOST_ABBREVIATION_CHARS = 16
+# Nothing is given back (`++`): a line of a million dots takes a million steps, not their square.
+END_MARK = re.compile(
+    r"(?<![.!?…])[.!?…]++[\"'”’»)\]*_`]*+(?=\s)|(?<![。！？])[。！？]++[」』”’）]*+"
+)
+BETWEEN_SENTENCES = re.compile(r"[ \t\n>*_\"'“‘«(\[`]*+")
 
 
 def split_sentences(text: str, first_line: int = 1) -> list[Sentence]:
@@ -93,7 +99,8 @@ def _segments(text: str) -> Iterator[tuple[int, int, bool]]:
         quote = QUOTE.match(line)
         inner = line[quote.end() :] if quote else line
         is_blank = not inner.strip()
-        is_ruled = RULE_OR_UNDERLINE.fullmatch(line) or TABLE_RULE.fullmatch(line)
+        bare = line.strip(" \t")
+        is_ruled = RULE_OR_UNDERLINE.fullmatch(bare) or TABLE_RULE.fullmatch(bare)
         opening = LIST_ITEM.match(inner) or HEADING.match(inner)
         is_row = inner.lstrip().startswith("|")
         if start is not None and (is_blank or is_ruled or opening or is_row):
@@ -113,14 +120,15 @@ def _segments(text: str) -> Iterator[tuple[int, int, bool]]:
 def _ends_sentence(text: str, sentence_start: int, mark: int, after: int, end: int) -> bool:
     if text[mark] in "。！？":
         return True
-    following = text[after:end].lstrip(" \t\n>*_\"'“‘«([`")[:1]
-    if not following:
+    next_start = BETWEEN_SENTENCES.match(text, after, end).end()
+    if next_start == end:
         return True
+    following = text[next_start]
     if following.islower():
         return False
     if text[mark] != "." or text[mark : mark + 2] in ("..", ".…"):
         return True
-    before = text[sentence_start:mark]
+    before = text[max(sentence_start, mark - MOST_ABBREVIATION_CHARS) : mark]
     word = WORD_AT_END.search(before)[0]
     if len(word) == 1 and word.isupper() and word != "I":
         return before[-2:-1] not in ("", " ", "\n", "(")  # "J. Smith", but not "8 °C."
