@@ -12,6 +12,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tramontane.errors import TokenizerError
 
 CONTROL, USER_DEFINED = 3, 4
+# Far above any published piece; every way to cut one is looked at.
+MAX_PIECE_CHARACTERS = 512
 
 LLAMA3_CUT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
@@ -48,7 +50,12 @@ ALIASES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe", "gpt2": "gpt-2"}
 def tokenizer_from_gguf(metadata: Mapping[str, object]) -> Tokenizer:
     """Returns the file's tokenizer; raises TokenizerError naming a kind that isn't known."""
     kind = metadata.get("tokenizer.ggml.model")
-    tokens = required(metadata, "tokenizer.ggml.tokens")
+    tokens = required(metadata, "tokenizer.ggml.tokens", str)
+    types = [1] * len(tokens)
+    if "tokenizer.ggml.token_type" in metadata:
+        types = required(metadata, "tokenizer.ggml.token_type", int)
+    if len(types) != len(tokens):
+        raise TokenizerError(f"{len(tokens)} tokens came with {len(types)} token types")
     if kind == "gpt2":
         tokenizer = byte_level(metadata, tokens)
     elif kind == "llama":
@@ -57,7 +64,6 @@ def tokenizer_from_gguf(metadata: Mapping[str, object]) -> Tokenizer:
         raise TokenizerError(
             f"tokenizer.ggml.model is {kind!r}; 'gpt2' and 'llama' can be read here"
         )
-    types = metadata.get("tokenizer.ggml.token_type") or [1] * len(tokens)
     tokenizer.add_special_tokens(
         [
             AddedToken(t, special=True)
@@ -75,11 +81,22 @@ def tokenizer_from_gguf(metadata: Mapping[str, object]) -> Tokenizer:
     return tokenizer
 
 
-def required(metadata: Mapping[str, object], key: str) -> Sequence:
+def required(metadata: Mapping[str, object], key: str, *types: type) -> list:
     value = metadata.get(key)
     if not isinstance(value, Sequence) or isinstance(value, str) or not len(value):
         raise TokenizerError(f"the file has no {key}; it was made without its tokenizer")
-    return list(value)
+    items = list(value)
+    if wrong := next((item for item in items if not isinstance(item, types)), None):
+        raise TokenizerError(
+            f"{key} holds {str(wrong)[:80]!r}, a {types[0].__name__} was expected; it is damaged"
+        )
+    return items
+
+
+def token_named(role: str, metadata: Mapping[str, object], tokens: Sequence[str]) -> str | None:
+    """Returns the token of a role such as "eos". An id without a token says none, as -1 does."""
+    index = metadata.get(f"tokenizer.ggml.{role}_token_id")
+    return tokens[index] if type(index) is int and 0 <= index < len(tokens) else None
 
 
 def byte_level(metadata: Mapping[str, object], tokens: Sequence[str]) -> Tokenizer:
@@ -90,9 +107,14 @@ def byte_level(metadata: Mapping[str, object], tokens: Sequence[str]) -> Tokeniz
             f"tokenizer.ggml.pre is {name!r}; known are {', '.join(sorted(CUTS))}. Guessing would "
             "give other tokens than the model learnt"
         )
-    merges = [tuple(merge.split(" ", 1)) for merge in required(metadata, "tokenizer.ggml.merges")]
+    merges = [
+        tuple(merge.split(" ", 1)) for merge in required(metadata, "tokenizer.ggml.merges", str)
+    ]
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    if broken := next((m for m in merges if len(m) != 2 or "".join(m) not in vocabulary), None):
+    known = (len(merge) == 2 and {*merge, "".join(merge)} <= vocabulary.keys() for merge in merges)
+    if broken := next(
+        (merge for merge, is_known in zip(merges, known, strict=True) if not is_known), None
+    ):
         raise TokenizerError(f"tokenizer.ggml.merges: {' '.join(broken)!r} gives no known token")
     # Llama 3 takes a whole word that is in the vocabulary as it is, whatever merges would give.
     tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=name == "llama-bpe"))
@@ -103,23 +125,28 @@ def byte_level(metadata: Mapping[str, object], tokens: Sequence[str]) -> Tokeniz
 
 def sentence_pieces(metadata: Mapping[str, object], tokens: Sequence[str]) -> Tokenizer:
     """Returns SentencePiece's pair encoding: merge the neighbours whose piece scores best."""
-    scores = required(metadata, "tokenizer.ggml.scores")
+    scores = required(metadata, "tokenizer.ggml.scores", float, int)
     if len(scores) != len(tokens):
         raise TokenizerError(f"{len(tokens)} tokens came with {len(scores)} scores")
     vocabulary = {token: index for index, token in enumerate(tokens)}
     merges = []
+    if longest := next((piece for piece in tokens if len(piece) > MAX_PIECE_CHARACTERS), None):
+        raise TokenizerError(
+            f"tokenizer.ggml.tokens: {longest[:40]!r}... has {len(longest)} characters; "
+            f"{MAX_PIECE_CHARACTERS} are possible"
+        )
     for piece, index in vocabulary.items():
         for cut in range(1, len(piece)):
             left, right = piece[:cut], piece[cut:]
             if left in vocabulary and right in vocabulary:
                 merges.append((scores[index], vocabulary[left], vocabulary[right], left, right))
     merges.sort(key=lambda merge: (-merge[0], merge[1], merge[2]))
-    unknown = metadata.get("tokenizer.ggml.unknown_token_id")
+    unknown = token_named("unknown", metadata, tokens)
     tokenizer = Tokenizer(
         models.BPE(
             vocabulary,
             [(left, right) for *_, left, right in merges],
-            unk_token=tokens[unknown] if isinstance(unknown, int) else None,
+            unk_token=unknown,
             fuse_unk=True,
             byte_fallback=True,
         )

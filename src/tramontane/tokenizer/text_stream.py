@@ -7,7 +7,10 @@ from tramontane.tokenizer.tokenizer import Tokenizer
 
 
 class TextStream:
-    """The pieces concatenate to the ids' decoded text, cut before the earliest stop string."""
+    """The pieces concatenate to the ids' decoded text, cut before the stop string that ends first.
+
+    That one, and not the one that begins first: it doesn't depend on how tokens cut the text.
+    """
 
     def __init__(self, tokenizer: Tokenizer, stop_strings: Sequence[str] = ()):
         self._tokenizer = tokenizer
@@ -36,10 +39,14 @@ class TextStream:
             self._is_first = False
             text = text.removeprefix(" ")
         self._held += text
-        found = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
+        found = [
+            (place + len(stop), place)
+            for stop in self._stops
+            if (place := self._held.find(stop)) >= 0
+        ]
         if found:
             self.is_stopped = True
-            shown, self._held = self._held[: min(found)], ""
+            shown, self._held = self._held[: min(found)[1]], ""
             return shown
         keep = self._beginning_of_a_stop()
         shown, self._held = (

@@ -15,7 +15,7 @@ import tokenizers
 
 from tramontane.errors import TokenizerError
 from tramontane.tokenizer.chat_template import render
-from tramontane.tokenizer.gguf_vocabulary import tokenizer_from_gguf
+from tramontane.tokenizer.gguf_vocabulary import token_named, tokenizer_from_gguf
 from tramontane.tokenizer.special_tokens import KNOWN_ENDS, KNOWN_SEPARATORS, SpecialTokens
 
 BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -96,18 +96,14 @@ class Tokenizer:
     def from_gguf(cls, metadata: Mapping[str, object]) -> "Tokenizer":
         """Returns the tokenizer that a GGUF carries; see `gguf_vocabulary`."""
         inner = tokenizer_from_gguf(metadata)
-
-        def token(key: str) -> str | None:
-            index = metadata.get(f"tokenizer.ggml.{key}_token_id")
-            return inner.id_to_token(index) if isinstance(index, int) else None
-
-        ends = tuple(filter(None, (token(key) for key in ("eos", "eot", "eom"))))
+        tokens = metadata["tokenizer.ggml.tokens"]
+        bos, *ends = (token_named(role, metadata, tokens) for role in ("bos", "eos", "eot", "eom"))
         is_sentence_piece = metadata.get("tokenizer.ggml.model") == "llama"
         adds_bos = bool(metadata.get("tokenizer.ggml.add_bos_token", is_sentence_piece))
         template = metadata.get("tokenizer.chat_template")
         return cls(
             inner,
-            SpecialTokens(bos=token("bos"), eos=ends, adds_bos=adds_bos),
+            SpecialTokens(bos=bos, eos=tuple(filter(None, ends)), adds_bos=adds_bos),
             template if isinstance(template, str) else None,
             is_byte_level=not is_sentence_piece,
         )
