@@ -10,7 +10,9 @@ export function make(tag, properties = {}, ...children) {
     else element.setAttribute(name, value === true ? "" : value);
   }
   element.append(
-    ...children.flat().filter((child) => child !== undefined && child !== null && child !== false),
+    ...children
+      .flat(Infinity)
+      .filter((child) => child !== undefined && child !== null && child !== false),
   );
   return element;
 }
@@ -35,7 +37,7 @@ export function aside(text) {
 }
 
 export function clear(element, ...children) {
-  element.replaceChildren(...children.flat().filter(Boolean));
+  element.replaceChildren(...children.flat(Infinity).filter(Boolean));
   return element;
 }
 

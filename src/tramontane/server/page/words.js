@@ -2,7 +2,7 @@
 
 export const percent = (share) => {
   const value = share * 100;
-  if (value > 0 && value < 1) return `${value.toFixed(1)} %`;
+  if (value > 0 && value < 9.95) return `${value.toFixed(1)} %`;
   return `${Math.round(value)} %`;
 };
 

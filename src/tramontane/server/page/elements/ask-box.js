@@ -72,7 +72,7 @@ class AskBox extends HTMLElement {
   render() {
     this.button.textContent = this.isRunning ? "Stop" : "Ask";
     this.button.title = this.isRunning ? "Escape stops too" : "Enter sends";
-    const { status, chosenCollections, chosenExperts } = this.room;
+    const { status, current, chosenCollections, chosenExperts } = this.room;
     const parts = [];
     if (chosenCollections) {
       parts.push(
@@ -88,7 +88,8 @@ class AskBox extends HTMLElement {
           : "All experts are off: the base alone.",
       );
     }
-    if (!parts.length && status) parts.push(status.quality);
+    // In the empty room it stands above the examples.
+    if (!parts.length && status && current) parts.push(status.quality);
     this.scope.textContent = parts.join(" ");
   }
 }

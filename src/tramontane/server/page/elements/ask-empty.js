@@ -28,6 +28,7 @@ class AskEmpty extends HTMLElement {
             make("code", {}, "tramontane demo"),
             " for the sample notes.",
           ),
+      status && make("p", { class: "lead quality" }, status.quality),
       hasNotes && room.examples.length
         ? [
             make("h2", { class: "small-heading" }, "For example"),

@@ -43,9 +43,8 @@ class ExpertsScreen extends HTMLElement {
 
   render() {
     const { experts } = this.room;
-    const sorted = [...experts].sort(
-      (one, other) => one.is_withdrawn - other.is_withdrawn || one.name.localeCompare(other.name),
-    );
+    // By name and nothing else: an expert stays where it is when it is withdrawn.
+    const sorted = [...experts].sort((one, other) => one.name.localeCompare(other.name));
     this.empty.hidden = experts.length > 0;
     this.more.hidden = experts.length === 0;
     const known = new Map([...this.cards.children].map((item) => [item.dataset.name, item]));

@@ -39,11 +39,7 @@ class KeysDialog extends HTMLElement {
     );
     clear(
       this,
-      make(
-        "button",
-        { type: "button", class: "keys-opener quiet", onclick: () => this.open() },
-        "Keys",
-      ),
+      make("button", { type: "button", class: "keys-opener", onclick: () => this.open() }, "Keys"),
       this.dialog,
     );
   }

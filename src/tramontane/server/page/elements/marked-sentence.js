@@ -42,6 +42,7 @@ class MarkedSentence extends HTMLElement {
     return {
       title: isQuotation ? quotedFrom(sentence, source) : this.meaning(source),
       shares: sentence.shares,
+      of: "each word, on average",
     };
   }
 }

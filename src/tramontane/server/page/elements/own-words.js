@@ -45,7 +45,11 @@ class OwnWords extends HTMLElement {
     const element = make("span", { class: "piece", tabindex: isFirst ? "0" : "-1" }, piece.text);
     const name = loudest(piece.shares);
     if (name) element.dataset.hue = room.hueOf(name);
-    offersTip(element, () => ({ title: `“${piece.text.trim()}”`, shares: piece.shares }));
+    offersTip(element, () => ({
+      title: `“${piece.text.trim()}”`,
+      shares: piece.shares,
+      of: "these letters",
+    }));
     this.words.append(element);
   }
 

@@ -35,7 +35,7 @@ class QuestionHistory extends HTMLElement {
             make(
               "a",
               { href: `#/ask/${answer.id}`, "aria-current": answer === current ? "page" : null },
-              answer.question,
+              make("span", {}, answer.question),
             ),
           ),
         ),

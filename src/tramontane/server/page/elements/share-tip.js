@@ -31,8 +31,8 @@ class ShareTip extends HTMLElement {
     addEventListener("scroll", () => this.hide(), { passive: true });
   }
 
-  showFor({ target, detail: { title, shares } }) {
-    clear(this, make("p", { class: "tip-title" }, title), this.shareTable(shares));
+  showFor({ target, detail: { title, shares, of } }) {
+    clear(this, make("p", { class: "tip-title" }, title), this.shareTable(shares, of));
     clearTimeout(this.hiding);
     this.describes?.removeAttribute("aria-describedby");
     this.describes = target;
@@ -40,13 +40,14 @@ class ShareTip extends HTMLElement {
     this.showPopover();
     const at = target.getClientRects()[0] ?? target.getBoundingClientRect();
     const { width, height } = this.getBoundingClientRect();
-    const left = Math.max(GAP, Math.min(at.left, innerWidth - width - GAP));
+    const room = document.body.clientWidth;
+    const left = Math.max(GAP, Math.min(at.left, room - width - GAP));
     const above = at.top - height - GAP;
     this.style.left = `${left}px`;
     this.style.top = `${above > GAP ? above : at.bottom + GAP}px`;
   }
 
-  shareTable(shares) {
+  shareTable(shares, of) {
     const heard = Object.entries(shares ?? {}).sort((one, other) => other[1] - one[1]);
     if (!heard.length) return make("p", { class: "tip-note" }, "No expert was asked about it.");
     const base = Math.max(0, 1 - heard.reduce((sum, [, share]) => sum + share, 0));
@@ -67,7 +68,7 @@ class ShareTip extends HTMLElement {
         heard.map(([name, share]) => row(name, share, this.room.hueOf(name))),
         row("the base", base),
       ),
-      make("p", { class: "tip-note" }, "Share in each word, on average"),
+      make("p", { class: "tip-note" }, `Share in ${of}`),
     );
   }
 
@@ -83,7 +84,7 @@ class ShareTip extends HTMLElement {
   }
 }
 
-// Makes an element show what `tip` returns, {title, shares}.
+// Makes an element show what `tip` returns: {title, shares, of}, `of` says what they are shares in.
 export function offersTip(element, tip) {
   let timer;
   const show = () =>
