@@ -232,10 +232,8 @@ def test_a_seed_gives_the_same_tokens_in_any_company():
     sampling = Sampling(temperature=3.0, seed=9)
     alone = ids(list(new_engine().generate(Request(PROMPT, 20, sampling))))
     engine = new_engine(max_batch_tokens=3, max_tokens=512)
-    for seed in range(3):
-        engine.submit(
-            Request(PROMPT[:seed], 20, Sampling(3.0, seed=seed)) if seed else Request(PROMPT, 5)
-        )
+    for seed in (1, 2, 3):
+        engine.submit(Request(PROMPT[:seed], 20, Sampling(3.0, seed=seed)))
     request_id = engine.submit(Request(PROMPT, 20, sampling))
     assert ids(run_all(engine)[request_id]) == alone
     assert alone != ids(list(new_engine().generate(Request(PROMPT, 20, Sampling(3.0, seed=8)))))
