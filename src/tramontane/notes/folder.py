@@ -227,7 +227,7 @@ def read_note(path: str, data: bytes) -> Note:
         remarks = (*remarks, front.remark)
     heading = None
     if os.path.splitext(path)[1].lower() in MARKDOWN_ENDINGS:
-        passages, heading = markdown_passages(text, front.body_start)
+        passages, heading = markdown_passages(text, front.body_start, front.title)
     else:
         passages = plain_passages(text, front.body_start)
     return Note(

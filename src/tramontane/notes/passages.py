@@ -8,7 +8,7 @@ words. A passage is always one unbroken stretch of the note.
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 from markdown_it import MarkdownIt
@@ -32,14 +32,20 @@ class Block:
     kind: str
     heading: tuple[str, ...] = ()
     cuts: tuple[int, ...] = ()  # where the structure allows it to be divided
+    opened: tuple[tuple[int, int], ...] = ()  # headings right above: depth in the path, start
 
 
-def markdown_passages(text: str, body_start: int = 0) -> tuple[list[Passage], str | None]:
-    """Returns the passages of a Markdown note and its first heading, if it opens with one."""
+def markdown_passages(
+    text: str, body_start: int = 0, known_title: str | None = None
+) -> tuple[list[Passage], str | None]:
+    """Returns the passages of a Markdown note and its first heading, if it opens with one.
+
+    That heading is in no path, unless the note has another title, `known_title`.
+    """
     if len(text) > MAX_MARKDOWN_CHARS:
         return plain_passages(text, body_start), None
     line_starts = _line_starts(text)
-    blocks, title = _markdown_blocks(text, body_start, line_starts)
+    blocks, title = _markdown_blocks(text, body_start, line_starts, known_title)
     return _gather(text, blocks, line_starts), title
 
 
@@ -61,7 +67,7 @@ def num_words(text: str) -> int:
 
 
 def _markdown_blocks(
-    text: str, body_start: int, line_starts: list[int]
+    text: str, body_start: int, line_starts: list[int], known_title: str | None
 ) -> tuple[list[Block], str | None]:
     parser = MarkdownIt("commonmark").enable("table")
     parser.core.ruler.enableOnly(["normalize", "block"])  # inline markup moves no line
@@ -83,7 +89,7 @@ def _markdown_blocks(
             level = int(token.tag[1])
             words = " ".join(tokens[at + 1].content.split())
             headings = [(above, name) for above, name in headings if above < level]
-            if title is None and not blocks and level == 1 and words:
+            if not blocks and level == 1 and words and known_title in (None, words):
                 title = words  # the note's name already; repeating it in every path tells nothing
             else:
                 headings.append((level, words))
@@ -118,12 +124,16 @@ def _items_of(tokens: list, at: int) -> Iterator:
 def _without_opened_headings(blocks: list[Block]) -> list[Block]:
     """A heading over something is that thing's path; only one that stands alone is a block."""
     kept = []
+    opened: tuple[tuple[int, int], ...] = ()
     for block, following in zip_longest(blocks, blocks[1:]):
         stands_alone = following is None or (
             following.kind == "heading" and len(following.heading) <= len(block.heading)
         )
         if block.kind != "heading" or stands_alone:
-            kept.append(block)
+            kept.append(replace(block, opened=opened))
+            opened = ()
+        else:
+            opened = (*opened, (len(block.heading), block.start))
     return kept
 
 
@@ -136,11 +146,13 @@ def _gather(text: str, blocks: list[Block], line_starts: list[int]) -> list[Pass
     def close() -> None:
         nonlocal words
         if open_blocks:
-            start, end = open_blocks[0].start, open_blocks[-1].end
-            paths = [block.heading for block in open_blocks]
+            path = _shared([block.heading for block in open_blocks])
+            # A heading above only some of them isn't their path, so it is part of the text.
+            unsaid = [at for depth, at in open_blocks[0].opened if depth > len(path)]
+            start, end = min([*unsaid, open_blocks[0].start]), open_blocks[-1].end
             first_line = bisect_right(line_starts, start)
             last_line = bisect_right(line_starts, end - 1)
-            passages.append(Passage(text[start:end], first_line, last_line, _shared(paths)))
+            passages.append(Passage(text[start:end], first_line, last_line, path))
         open_blocks.clear()
         words = 0
 
@@ -169,10 +181,12 @@ def _small_enough(text: str, block: Block) -> Iterator[Block]:
         return
     most = MOST_WORDS_WHOLE if block.kind == "lines" else MOST_WORDS
     if num_words(text[start:end]) <= most:
-        yield Block(start, end, block.kind, block.heading)
+        yield replace(block, start=start, end=end, cuts=())
         return
+    opened = block.opened
     for piece_start, piece_end in _pieces(text, start, end, block):
-        yield Block(piece_start, piece_end, block.kind, block.heading)
+        yield Block(piece_start, piece_end, block.kind, block.heading, opened=opened)
+        opened = ()
 
 
 def _pieces(text: str, start: int, end: int, block: Block) -> Iterator[tuple[int, int]]:
