@@ -30,7 +30,7 @@ import subprocess
 import unicodedata
 from pathlib import Path
 
-from gguf import GGUFReader
+from gguf import GGUFReader, ReaderField
 from tokenizers import Tokenizer
 
 FIXTURE = Path(__file__).with_name("smollm2_texts.json.gz")
@@ -247,12 +247,16 @@ def make_texts() -> list[tuple[str, str]]:
     return [(kind, text) for text, kind in made.items()]
 
 
+def strings_of(field: ReaderField) -> list[str]:
+    return [field.parts[place].tobytes().decode() for place in field.data]
+
+
 def published_tokenizer(model: Path) -> Tokenizer:
     """Returns the tokenizer whose tokenizer.json the model's authors published."""
     fields = GGUFReader(model).fields
-    tokens = fields["tokenizer.ggml.tokens"].contents()
+    tokens = strings_of(fields["tokenizer.ggml.tokens"])
     types = fields["tokenizer.ggml.token_type"].contents()
-    merges = fields["tokenizer.ggml.merges"].contents()
+    merges = strings_of(fields["tokenizer.ggml.merges"])
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     described = {
         "version": "1.0",

@@ -194,10 +194,19 @@ class Tokenizer:
         ids: list[int] = []
         for piece in SHIELDED.split(text):
             is_content = piece.startswith(SHIELD) and piece.endswith(SHIELD) and len(piece) > 1
-            ids += self.encode(piece.strip(SHIELD), parse_special=not is_content)
+            ids += self._encode_further(ids, piece.strip(SHIELD), parse_special=not is_content)
         if self.adds_bos and self.bos_id is not None and ids[:1] != [self.bos_id]:
             ids.insert(0, self.bos_id)
         return ids
+
+    def _encode_further(self, ids: list[int], text: str, *, parse_special: bool) -> list[int]:
+        """Returns the ids of a text that follows `ids`, without the space put before a first."""
+        if ids and self.strips_first_space:
+            line = self.encode("\n")
+            further = self.encode(f"\n{text}", parse_special=parse_special)
+            if further[: len(line)] == line:
+                return further[len(line) :]
+        return self.encode(text, parse_special=parse_special)
 
     def _shield(self, content: str) -> str:
         """Wraps whatever looks like a control token, so that it can be told from the template's."""
