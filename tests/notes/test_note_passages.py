@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,26 +42,34 @@ def markdown_of(blocks) -> tuple[str, dict[str, str]]:
             kind_of.update(dict.fromkeys(named, kind))
             return " ".join(named)
 
-        has_lines = kind in KINDS and kind != "long_line"
-        lines = [words(width) for _ in range(size if has_lines else 0)]
-        rendered = {
-            "paragraph": lambda lines=lines: [line + "." for line in lines],
-            "long_line": lambda: [". ".join(words(9).capitalize() for _ in range(width))],
-            "bullets": lambda lines=lines: [f"- {line}" for line in lines],
-            "nested": lambda lines=lines: [f"{'  ' * at}* {line}" for at, line in enumerate(lines)],
-            "ordered": lambda lines=lines: [f"{at}. {line}" for at, line in enumerate(lines, 1)],
-            "tasks": lambda lines=lines: [f"- [x] {line}" for line in lines],
-            "quote": lambda lines=lines: [f"> {line}" for line in lines],
-            "table": lambda lines=lines: ["| a | b |", "|---|---|", *(f"| {n} | |" for n in lines)],
-            "fence": lambda lines=lines: ["```sh", *"\n\n".join(lines).split("\n"), "```"],
-            "indented": lambda lines=lines: ["", *(f"    {line}" for line in lines)],
-            "html": lambda lines=lines: ["<div>", *lines, "</div>", ""],
-            "heading": lambda: ["", f"{'#' * size} {words(3)}"],
-            "setext": lambda: ["", words(3), "=" * width if size % 2 else "-" * (width + 2)],
-            "rule": lambda: ["", "***"],
-        }[kind]()
+        rendered = render(kind, size, width, words)
         pieces.append("\n".join(rendered) + "\n" * (breaks + 1))
     return "".join(pieces), {word.lower(): kind for word, kind in kind_of.items()}
+
+
+def render(kind: str, size: int, width: int, words: Callable[[int], str]) -> list[str]:
+    """Returns the lines of a block; `words(n)` gives n new words."""
+    if kind == "long_line":
+        return [". ".join(words(9).capitalize() for _ in range(width))]
+    if kind == "heading":
+        return ["", f"{'#' * size} {words(3)}"]
+    if kind == "setext":
+        return ["", words(3), "=" * width if size % 2 else "-" * (width + 2)]
+    if kind == "rule":
+        return ["", "***"]
+    lines = [words(width) for _ in range(size)]
+    return {
+        "paragraph": [line + "." for line in lines],
+        "bullets": [f"- {line}" for line in lines],
+        "nested": [f"{'  ' * at}* {line}" for at, line in enumerate(lines)],
+        "ordered": [f"{at}. {line}" for at, line in enumerate(lines, 1)],
+        "tasks": [f"- [x] {line}" for line in lines],
+        "quote": [f"> {line}" for line in lines],
+        "table": ["| a | b |", "|---|---|", *(f"| {line} | |" for line in lines)],
+        "fence": ["```sh", *"\n\n".join(lines).split("\n"), "```"],
+        "indented": ["", *(f"    {line}" for line in lines)],
+        "html": ["<div>", *lines, "</div>", ""],
+    }[kind]
 
 
 def words_in(text: str) -> list[str]:
