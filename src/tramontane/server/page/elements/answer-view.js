@@ -43,6 +43,7 @@ class AnswerView extends HTMLElement {
     if (name === "sentence") this.addSentence(data);
     if (name === "heading") this.body.append(make("h2", {}, data.text));
     if (name === "abstained") this.body.append(...this.abstention(data));
+    this.renderState();
   }
 
   addSentence(sentence) {

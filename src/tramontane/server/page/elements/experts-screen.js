@@ -29,9 +29,19 @@ class ExpertsScreen extends HTMLElement {
       "To learn another: ",
       make("code", {}, "tramontane learn FOLDER --as NAME"),
     );
+    this.fault = make("p", { class: "error", role: "status" });
     clear(
       this,
-      make("div", { class: "column" }, this.heading, this.lead, this.cards, this.empty, this.more),
+      make(
+        "div",
+        { class: "column" },
+        this.heading,
+        this.lead,
+        this.fault,
+        this.cards,
+        this.empty,
+        this.more,
+      ),
     );
     this.room.addEventListener("change", () => this.render());
     this.render();
@@ -42,10 +52,11 @@ class ExpertsScreen extends HTMLElement {
   }
 
   render() {
-    const { experts } = this.room;
+    const { experts, error } = this.room;
     // By name and nothing else: an expert stays where it is when it is withdrawn.
     const sorted = [...experts].sort((one, other) => one.name.localeCompare(other.name));
-    this.empty.hidden = experts.length > 0;
+    this.empty.hidden = experts.length > 0 || Boolean(error);
+    this.fault.textContent = error?.message ?? "";
     this.more.hidden = experts.length === 0;
     const known = new Map([...this.cards.children].map((item) => [item.dataset.name, item]));
     const items = sorted.map((expert) => {
