@@ -1,10 +1,11 @@
 """One SQLite file, many threads: connections, transactions, and SQLite's errors in our words."""
 
+import json
 import queue
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tramontane.errors import Busy, DiskFull, LibraryError
@@ -89,7 +90,8 @@ class Database:
             db.close()  # its state may be anything after a failed disk
             raise
         except BaseException:
-            self._give_back(db)
+            # An interruption may have come between a transaction's beginning and its rollback.
+            db.close() if db.in_transaction else self._give_back(db)
             raise
         self._give_back(db)
 
@@ -120,6 +122,12 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._translated(error) from error
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise self._damaged(error) from error
+        except TypeError as error:
+            if self._holds_wrong_types():
+                raise self._damaged(error) from error
+            raise
 
     def _translated(self, error: sqlite3.Error) -> Exception:
         code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
@@ -136,15 +144,36 @@ class Database:
                 "Free some room and run it again"
             )
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return LibraryError(
-                f"{self.file}: not a library, or a damaged one ({error}). Your notes are "
-                "untouched: move this file away, then add the collections and sync again"
-            )
+            return self._damaged(error)
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
             return LibraryError(
                 f"{self.file}: cannot be opened for writing ({error}); check the folder's rights"
             )
         return LibraryError(f"{self.file}: {error}")
+
+    def _damaged(self, error: Exception) -> LibraryError:
+        return LibraryError(
+            f"{self.file}: not a library, or a damaged one ({error}). Your notes are "
+            "untouched: move this file away, then add the collections and sync again"
+        )
+
+    def _holds_wrong_types(self) -> bool:
+        """A flipped bit can make a text a blob, which SQLite hands out as it is."""
+        try:
+            with closing(self._connect()) as db:
+                columns = db.execute(
+                    "SELECT m.name, c.name, lower(c.type) FROM sqlite_master m "
+                    "JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND c.type != ''"
+                ).fetchall()
+                return any(
+                    db.execute(
+                        f"SELECT 1 FROM {table} WHERE typeof({column}) NOT IN (?, 'null') LIMIT 1",
+                        (wanted,),
+                    ).fetchone()
+                    for table, column, wanted in columns
+                )
+        except (sqlite3.Error, UnicodeDecodeError):
+            return True
 
     def _lacks_room(self) -> bool:
         try:

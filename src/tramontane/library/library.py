@@ -154,9 +154,11 @@ class Library:
                 f"SELECT {NOTE_COLUMNS} FROM notes WHERE collection_id = ? AND path = ?",
                 (collection_id, path),
             ).fetchone()
-        if row is None:
-            raise NotFound(f"no note {path!r} in the collection {collection!r}; sync, or check it")
-        return _stored_note(collection, row)
+            if row is None:
+                raise NotFound(
+                    f"no note {path!r} in the collection {collection!r}; sync, or check it"
+                )
+            return _stored_note(collection, row)
 
     def notes(self, collection: str) -> list[StoredNote]:
         """Returns every note of a collection, by path."""
@@ -166,7 +168,7 @@ class Library:
                 f"SELECT {NOTE_COLUMNS} FROM notes WHERE collection_id = ? ORDER BY path",
                 (collection_id,),
             ).fetchall()
-        return [_stored_note(collection, row) for row in rows]
+            return [_stored_note(collection, row) for row in rows]
 
     def is_current(self, collection: str, path: str) -> bool:
         """Returns whether the file on disk still is what the library read."""

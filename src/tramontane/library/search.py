@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tramontane.errors import LibraryError
 from tramontane.library.database import Database
 from tramontane.library.records import Hit
 from tramontane.library.stop_words import STOP_WORDS
@@ -79,7 +80,7 @@ class Searcher:
                         note_sha256=sha256,
                     )
                 )
-        hits.sort(key=lambda hit: (-hit.score, hit.collection, hit.path, hit.first_line))
+            hits.sort(key=lambda hit: (-hit.score, hit.collection, hit.path, hit.first_line))
         return hits[:limit]
 
     def _by_words(
@@ -120,11 +121,11 @@ class Searcher:
     ) -> dict[int, float]:
         if self.embed is None:
             return {}
-        matrix = self._matrix_now(db)
-        if not len(matrix.rows):
-            return {}
         vector = self.embed([question])[0]
         if not vector.any():
+            return {}
+        matrix = self._matrix_now(db, len(vector))
+        if not len(matrix.rows):
             return {}
         # Rounded, because the same row may differ in its last bits at another place in a matrix.
         similarities = np.round(matrix.rows @ vector, 5)
@@ -141,14 +142,14 @@ class Searcher:
             {int(matrix.passage_ids[places[at]]): round(float(similarities[at]), 5) for at in order}
         )
 
-    def _matrix_now(self, db: sqlite3.Connection) -> Matrix:
+    def _matrix_now(self, db: sqlite3.Connection, width: int) -> Matrix:
         (revision,) = db.execute("SELECT revision FROM state").fetchone()
         with self._reading_matrix:
             if self._matrix is None or self._matrix.revision != revision:
-                self._matrix = self._read_matrix(db, revision)
+                self._matrix = self._read_matrix(db, revision, width)
             return self._matrix
 
-    def _read_matrix(self, db: sqlite3.Connection, revision: int) -> Matrix:
+    def _read_matrix(self, db: sqlite3.Connection, revision: int, width: int) -> Matrix:
         found = db.execute(
             "SELECT p.id, n.collection_id, v.vector FROM passages p "
             "JOIN notes n ON n.id = p.note_id JOIN collections c ON c.id = n.collection_id "
@@ -156,10 +157,17 @@ class Searcher:
             "ORDER BY c.name, n.path, p.position",
             (self.model,),
         ).fetchall()
+        row_bytes = 4 * width
+        if any(not isinstance(row[2], bytes) or len(row[2]) != row_bytes for row in found):
+            raise LibraryError(
+                f"{self.database.file}: holds vectors of {self.model} that are not {width} numbers "
+                "wide; it is damaged, or another model of that name made them. Your notes are "
+                "untouched: move this file away, then add the collections and sync again"
+            )
         ids = np.array([row[0] for row in found], np.int64)
         collection_ids = np.array([row[1] for row in found], np.int64)
         rows = np.frombuffer(b"".join(row[2] for row in found), "<f4")
-        return Matrix(revision, ids, collection_ids, rows.reshape(len(found), -1 if found else 0))
+        return Matrix(revision, ids, collection_ids, rows.reshape(len(found), width))
 
 
 def rarity(db: sqlite3.Connection, words: Sequence[str]) -> dict[str, float]:
