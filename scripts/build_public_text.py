@@ -3,8 +3,8 @@
 Sources: what comes with Python (documentation topics, standard library source and docstrings),
 text written for this project (scripts/public_text/written/GENRE.md, documents between lines of
 "----"), and text sampled from the embedded base (Apache-2.0) with fixed seeds over the written
-beginnings in scripts/public_text/prompts.json. Sampling is resumable and takes about half an hour
-on two cores.
+beginnings in scripts/public_text/prompts.json. Sampling is resumable and takes about forty
+minutes on two cores.
 
     python scripts/build_public_text.py --base SmolLM2-135M-Instruct.Q4_1.gguf --cache .cache/public
 """
@@ -15,12 +15,14 @@ import gzip
 import hashlib
 import json
 import pydoc_data.topics
+import re
 import sys
 import sysconfig
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from public_text.assemble import assembled
 from tramontane.checkpoint.checkpoint import open_checkpoint
 from tramontane.engine.engine import Engine
 from tramontane.engine.request import Request, Sampling
@@ -34,11 +36,14 @@ NEW_TOKENS = 320
 BYTES_PER_GENRE = 150_000
 # Sampled text that packs better than this repeats itself.
 LEAST_PACKED = 0.28
-WRITTEN, PYTHON, SAMPLED = (
+WRITTEN, PYTHON, SAMPLED, ASSEMBLED = (
     ("written for Tramontane", "Apache-2.0"),
     (f"CPython {sys.version_info.major}.{sys.version_info.minor}", "PSF-2.0"),
     ("sampled from SmolLM2-135M-Instruct", "Apache-2.0"),
+    ("assembled from samples", "Apache-2.0"),
 )
+# Sampled sentences that stand well alone, for what is assembled.
+SENTENCE = re.compile(r"(?<=[.!?] )[A-Z][^.!?\n|#*]{40,160}[.!?](?= )")
 
 
 def pieces(text: str) -> Iterator[str]:
@@ -104,13 +109,18 @@ def prompts() -> list[tuple[str, str, str]]:
     return sorted(rows, key=lambda row: hashlib.sha256("|".join(row).encode()).hexdigest())
 
 
-def sample(base: Path, cache: Path, rounds: int) -> list[tuple[str, str]]:
-    """Returns (genre, text) sampled over every beginning; goes on where it stopped."""
+def sample(base: Path, cache: Path, num_batches: int) -> list[tuple[str, str]]:
+    """Returns (genre, text) sampled over the beginnings; goes on where it stopped.
+
+    Once every beginning has been continued, a further round continues them with other seeds.
+    """
     rows = prompts()
     cache.mkdir(parents=True, exist_ok=True)
     sampler, documents = None, []
-    batches = [(r, b) for r in range(rounds) for b in range(0, len(rows), BATCH)]
-    for done, (round_number, begin) in enumerate(batches):
+    batches_per_round = -(-len(rows) // BATCH)
+    for done in range(num_batches):
+        round_number, place = divmod(done, batches_per_round)
+        begin = place * BATCH
         file = cache / f"{round_number}-{begin}.json"
         if not file.exists():
             sampler = sampler or Sampler(base)
@@ -126,7 +136,7 @@ def sample(base: Path, cache: Path, rounds: int) -> list[tuple[str, str]]:
                 continue
             whole = chat_prompt(text) + new + "<|im_end|>\n" if kind == "chat" else text + new
             documents.append((genre, whole))
-        print(f"sampled {done + 1} of {len(batches)} batches", file=sys.stderr, flush=True)
+        print(f"sampled {done + 1} of {num_batches} batches", file=sys.stderr, flush=True)
     return documents
 
 
@@ -197,17 +207,26 @@ def chats_with_passages(documents: list[tuple[str, str]]) -> Iterator[str]:
         yield f"{chat_prompt(ask)}{answer}<|im_end|>\n"
 
 
+def sentences_in(documents: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Returns sampled sentences and the subjects they were sampled over, in a fixed order."""
+    plan = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))
+    subjects = sorted({name for names in plan["subjects"].values() for name in names})
+    prose = (text for genre, text in documents if genre not in {"chat", "code", "tables"})
+    return sorted({found for text in prose for found in SENTENCE.findall(text)}), subjects
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--base", type=Path, required=True, help="the embedded base's GGUF file")
     parser.add_argument("--cache", type=Path, required=True, help="folder for finished samples")
-    parser.add_argument("--rounds", type=int, default=3, help="times each beginning is continued")
+    parser.add_argument("--batches", type=int, default=19, help="batches of samples to take")
     arguments = parser.parse_args()
 
     sources = [(*document, *WRITTEN) for document in written_documents()]
-    sampled = sample(arguments.base, arguments.cache, arguments.rounds)
+    sampled = sample(arguments.base, arguments.cache, arguments.batches)
     sources += [(*document, *SAMPLED) for document in sampled]
     sources += [("chat_with_passages", text, *SAMPLED) for text in chats_with_passages(sampled)]
+    sources += [(*document, *ASSEMBLED) for document in assembled(*sentences_in(sampled))]
     sources += [(*document, *PYTHON) for document in python_documents()]
 
     taken: dict[str, int] = {}

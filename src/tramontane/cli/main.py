@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from tramontane import __version__
@@ -53,17 +52,21 @@ for module in (start, models, notes, ask, learn, experts, mixtures, serve, demo)
     module.register(app)
 
 
+# typer carries a copy of click; of its errors about usage it names only this one's subclass.
+UsageError = typer.BadParameter.__base__
+
+
 def run() -> None:
     """Runs the command line and ends the process with its status."""
     wants_json = "--json" in sys.argv
     try:
         status = app(standalone_mode=False)
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         status = error.exit_code
-    except click.ClickException as error:
+    except UsageError as error:
         error.show()
         status = error.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("\nstopped; what was there before is whole", file=sys.stderr)
         status = 130
     except TramontaneError as error:

@@ -15,7 +15,7 @@ from importlib.resources import files
 from tramontane.errors import ExpertError
 
 # Of the uncompressed JSON lines.
-PUBLIC_TEXT_SHA256 = "a85f205649c14271f1e360e1aa4bc9cf9ff160f18e4b974f7efcce283edde044"
+PUBLIC_TEXT_SHA256 = "d54fa9ecab7a1f90c4f5740c6a0d806885cb2095ce14620257fd914937ad5c48"
 
 
 @dataclass(frozen=True, slots=True)
