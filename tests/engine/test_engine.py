@@ -286,6 +286,21 @@ def test_another_thread_cancels_a_request_while_it_computes():
     assert engine.pages.num_free == engine.num_pages
 
 
+def test_a_request_cancelled_while_it_computes_draws_nothing_more():
+    def guide(generated):
+        raise AssertionError("nobody waits for this token")
+
+    runtime = HeldRuntime()
+    engine = Engine(runtime)
+    cancelled = engine.submit(Request(PROMPT, 9, guide=guide))
+    other = engine.submit(Request(PROMPT, 9))
+    stepping = Beside(engine.step)
+    assert runtime.is_inside.wait(timeout=60)
+    engine.cancel(cancelled)
+    runtime.may_go_on.set()
+    assert [token.request_id for token in stepping.result()] == [other]
+
+
 # Many threads
 
 

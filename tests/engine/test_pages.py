@@ -153,10 +153,10 @@ class EngineUnderAnyOrder(RuleBasedStateMachine):
         while self.engine.has_work:
             self.step()
             num_steps += 1
-            assert num_steps < 10_000, "requests that never end"
+            assert num_steps < 1500, "requests that never end"
         assert not self.requests
         assert self.engine.pages.num_free == self.engine.num_pages
 
 
 TestEngineUnderAnyOrder = EngineUnderAnyOrder.TestCase
-TestEngineUnderAnyOrder.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestEngineUnderAnyOrder.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -52,7 +52,7 @@ def is_on_the_edge(probabilities_V: np.ndarray, sampling: Sampling) -> bool:
 
 
 @given(logits=TIED_LOGITS, sampling=samplings)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_cuts_keep_what_the_definition_keeps(logits, sampling):
     probabilities_V = softmax(np.array(logits))
     if is_on_the_edge(probabilities_V, sampling):
@@ -104,7 +104,7 @@ def test_temperature_0_takes_the_likeliest_and_of_equal_ones_the_first(logits, p
 
 
 @given(logits=TIED_LOGITS, sampling=samplings, position=st.integers(0, 1000), data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_is_masked_or_cut_never_comes(logits, sampling, position, data):
     mask = data.draw(st.lists(st.booleans(), min_size=len(logits), max_size=len(logits)))
     mask[data.draw(st.integers(0, len(logits) - 1))] = True
