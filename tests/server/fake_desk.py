@@ -103,6 +103,11 @@ class FakeDesk:
         self.synced: list[tuple[str, bool]] = []
         self.was_closed = threading.Event()
         self.num_yielded = 0
+        self.certificate_changes: dict[str, Any] = {}
+        self.is_in_mixture = True
+        self.looked_up: list[tuple[str, str]] = []
+        # Held on to, so that only closing ends one and not the garbage collector.
+        self.iterators: list[Iterator[Event]] = []
         # Held between two events of a question about waiting, so that tests can stop it there.
         self.gate: Callable[[], None] = lambda: None
 
@@ -163,6 +168,7 @@ class FakeDesk:
         return list(self.of(collection).values())
 
     def note(self, collection: str, path: str) -> tuple[StoredNote, bool]:
+        self.looked_up.append((collection, path))
         if path not in self.of(collection):
             raise NotFound(f"no note {path!r} in {collection!r}")
         return self.notes_of[collection][path], (collection, path) in self.changed
@@ -182,6 +188,17 @@ class FakeDesk:
         self,
         question: str,
         *,
+        collections: Sequence[str] | None,
+        experts: Sequence[str] | None,
+        own_words: bool,
+    ) -> Iterator[Event]:
+        iterator = self.answer(question, collections, experts, own_words)
+        self.iterators.append(iterator)
+        return iterator
+
+    def answer(
+        self,
+        question: str,
         collections: Sequence[str] | None,
         experts: Sequence[str] | None,
         own_words: bool,
@@ -267,7 +284,7 @@ class FakeDesk:
 
     def withdraw(self, name: str) -> dict[str, Any]:
         self.cards[name] = replace(self.find(name), is_in_place=False, is_withdrawn=True)
-        return {
+        certificate = {
             "expert": name,
             "expert_hash": self.cards[name].hash,
             "base_sha256": "b1" * 32,
@@ -282,7 +299,8 @@ class FakeDesk:
             "made_with": {"threads": 2},
             "is_exact": True,
             "expert_was_heard": True,
-        }
+        } | self.certificate_changes
+        return {"expert": name, "certificate": certificate if self.is_in_mixture else None}
 
     def restore(self, name: str) -> ExpertCard:
         self.cards[name] = replace(self.find(name), is_in_place=True, is_withdrawn=False)

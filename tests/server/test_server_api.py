@@ -57,21 +57,27 @@ def test_a_note_comes_as_the_library_read_it(client: TestClient, desk: FakeDesk)
     assert client.get("/api/note", params=place).json()["has_changed"] is True
 
 
+PLACES_WITHOUT_NOTES = [("../..", "etc/passwd"), ("nowhere", "garlic.md")]
+
+
 @pytest.mark.parametrize(
     ("collection", "path"),
     [
-        ("../..", "etc/passwd"),
+        *PLACES_WITHOUT_NOTES,
         ("garden", "../../../etc/passwd"),
         ("garden", "/etc/passwd"),
         ("garden", "heap/../../secret"),
         ("garden", "garlic.md\0.txt"),
-        ("nowhere", "garlic.md"),
     ],
 )
-def test_no_path_leaves_its_collection(client: TestClient, collection: str, path: str):
+def test_no_path_leaves_its_collection(
+    client: TestClient, desk: FakeDesk, collection: str, path: str
+):
     answer = client.get("/api/note", params={"collection": collection, "path": path})
     assert answer.status_code == 404
     assert answer.json()["error"]["kind"] == "NotFound"
+    # What climbs or begins at the root never reaches the desk, whatever a desk would make of it.
+    assert desk.looked_up == [p for p in [(collection, path)] if p in PLACES_WITHOUT_NOTES]
 
 
 def test_search_looks_where_it_is_told(client: TestClient):

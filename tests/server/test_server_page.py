@@ -386,6 +386,7 @@ def test_ten_thousand_notes_scroll_as_ten_do(visit: Visit):
     expect(visit.named("link", "The heap")).to_be_focused()
     page.keyboard.press("End")
     expect(page.get_by_text("rope.md · 400 lines")).to_be_in_viewport()
+    expect(visit.named("link", "Garlic")).to_have_count(0)
     assert rows.count() < 60
     page.keyboard.press("ArrowUp")
     expect(visit.named("link", "Note 9999")).to_be_focused()
@@ -425,16 +426,23 @@ def test_withdraw_shows_the_certificate_and_restore_undoes_it(visit: Visit):
     expect(page.get_by_role("banner")).to_contain_text("2 experts")
 
 
-def test_a_certificate_that_is_not_exact_says_so(visit: Visit, monkeypatch: pytest.MonkeyPatch):
-    withdraw = visit.desk.withdraw
-    changed = {"is_exact": False, "expert_was_heard": False}
-    monkeypatch.setattr(visit.desk, "withdraw", lambda name: withdraw(name) | changed)
+def test_a_certificate_that_is_not_exact_says_so(visit: Visit):
+    visit.desk.certificate_changes = {"is_exact": False, "expert_was_heard": False}
     page = visit.open("#/experts")
     visit.named("button", "Withdraw garden").click()
     visit.named("button", "Withdraw").click()
     certificate = page.get_by_role("region", name="Certificate of withdrawal")
     expect(certificate).to_contain_text("Not exact.")
     expect(certificate).to_contain_text("this check alone could not have failed")
+
+
+def test_withdrawing_what_was_in_no_mixture_proves_nothing(visit: Visit):
+    visit.desk.is_in_mixture = False
+    page = visit.open("#/experts")
+    visit.named("button", "Withdraw garden").click()
+    visit.named("button", "Withdraw").click()
+    expect(page.get_by_text("It was in no mixture of this base")).to_be_visible()
+    expect(visit.named("button", "Restore garden")).to_be_visible()
 
 
 def test_empty_rooms_say_the_one_thing_to_do(visit: Visit):

@@ -163,7 +163,7 @@ class Page:
     async def withdraw(self, request: Request) -> Response:
         await body_of(request, NothingBody)
         name = request.path_params["name"]
-        return as_json({"certificate": await run_in_threadpool(self.desk.withdraw, name)})
+        return as_json(await run_in_threadpool(self.desk.withdraw, name))
 
     async def restore(self, request: Request) -> Response:
         await body_of(request, NothingBody)

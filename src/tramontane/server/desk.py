@@ -85,6 +85,7 @@ class Desk(Protocol):
     def experts(self) -> list[ExpertCard]: ...
 
     def withdraw(self, name: str) -> dict[str, Any]:
-        """Returns the certificate as JSON (experts/certificate.py)."""
+        """Returns {"expert": name, "certificate": ...}: experts/certificate.py's JSON, or None for
+        an expert that was in no mixture of this base, where there is nothing to prove."""
 
     def restore(self, name: str) -> ExpertCard: ...

@@ -106,7 +106,12 @@ class ExpertCard extends HTMLElement {
       const { certificate } = await post(
         `/api/experts/${encodeURIComponent(this.expert.name)}/withdraw`,
       );
-      clear(this.state, make("certificate-view", { certificate }));
+      clear(
+        this.state,
+        certificate
+          ? make("certificate-view", { certificate })
+          : make("p", { class: "note" }, "It was in no mixture of this base: nothing was to prove."),
+      );
     });
   }
 
