@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tramontane.checkpoint.families import GGUF_ARCHITECTURES
 from tramontane.checkpoint.hf_config import hf_config, read_json
@@ -26,6 +26,7 @@ from tramontane.errors import (
 
 WHAT = re.compile(r"hf:(?P<repo_id>[^:/\s]+/[^:/\s]+)(:(?P<quantisation>[^:\s]+))?")
 HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 ROOM_TO_LEAVE_BYTES = 256 << 20
 
 Report = Callable[[str, int, int], None]
@@ -93,11 +94,18 @@ def refuse_unknown_architecture(repo_id: str, info, choice: Choice) -> None:
         )
 
 
-def hub_file(repo_id: str, revision: str, sibling, endpoint: str | None) -> HubFile:
+def hub_file(repo_id: str, revision: object, sibling, endpoint: str | None) -> HubFile:
     etag = sibling.lfs.sha256 if sibling.lfs else sibling.blob_id
-    # It becomes a file name here.
-    if not isinstance(etag, str) or not HASH.fullmatch(etag) or type(sibling.size) is not int:
-        raise PullError(f"{repo_id}: the hub lists {sibling.rfilename} without a hash or size")
+    # These become names of files here.
+    parts = PurePosixPath(sibling.rfilename).parts
+    if ".." in parts or parts[0] == "/" or "\\" in sibling.rfilename or "\0" in sibling.rfilename:
+        raise PullError(f"{repo_id}: the hub lists {sibling.rfilename!r}, which is no file name")
+    if not isinstance(etag, str) or not HASH.fullmatch(etag):
+        raise PullError(f"{repo_id}: the hub lists {sibling.rfilename} without a hash")
+    if type(sibling.size) is not int or sibling.size < 0:
+        raise PullError(f"{repo_id}: the hub lists {sibling.rfilename} without a size")
+    if not isinstance(revision, str) or not COMMIT.fullmatch(revision):
+        raise PullError(f"{repo_id}: the hub names no commit; is HF_ENDPOINT a hub?")
     return HubFile(
         repo_id=repo_id,
         revision=revision,

@@ -29,7 +29,8 @@ from tramontane.files import held_alone, sha256_of
 # The hub's servers refuse to send more than 50 GB at once; a piece is also what a broken server
 # can waste.
 PIECE_BYTES = 4 << 30
-CHUNK_BYTES = 1 << 20
+# A cut costs at most the chunk that was under way.
+CHUNK_BYTES = 64 << 10
 ATTEMPTS = 6
 TIMEOUT_SECONDS = 30.0
 FIRST_WAIT_SECONDS = 1.0
