@@ -1,8 +1,10 @@
 """QUESTION → HITS: two rankings of passages, by words and by vectors, merged by reciprocal rank.
 
 Word ranking is SQLite's BM25 over title, heading and text; vector ranking is cosine similarity
-in one matrix kept in memory until the library changes. Ties go by collection, path and place, so
-that equal libraries answer equally however they came about.
+in one matrix kept in memory until the library changes. The best passages of the merged ranking are
+then ranked once more, by their words and by the sentence in them that is nearest to the question:
+the vector of a long passage is a mean in which one telling sentence is lost. Ties go by collection,
+path and place, so that equal libraries answer equally however they came about.
 """
 
 import json
@@ -11,7 +13,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,10 +21,15 @@ from tramontane.errors import LibraryError
 from tramontane.library.database import Database
 from tramontane.library.records import Hit
 from tramontane.library.stop_words import STOP_WORDS
+from tramontane.notes.sentences import split_sentences
 
 NUM_CANDIDATES = 100  # of each ranking
 RANK_OFFSET = 20.0  # small: the first few places of a ranking count most
 WORDS_WEIGHT, VECTORS_WEIGHT = 1.0, 1.0
+# Of the merged ranking, how many passages are ranked again by their nearest sentence, and how.
+NUM_RERANKED = 24
+RERANK_OFFSET = 2.0
+RERANK_WORDS, RERANK_SENTENCE, RERANK_VECTOR = 1.0, 1.0, 0.3
 TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 3.0, 2.0, 1.0
 MAX_QUERY_TERMS = 64
 MAX_QUESTION_CHARS = 20_000
@@ -80,8 +87,31 @@ class Searcher:
                         note_sha256=sha256,
                     )
                 )
-            hits.sort(key=lambda hit: (-hit.score, hit.collection, hit.path, hit.first_line))
+            hits.sort(key=place_of)
+        hits[:NUM_RERANKED] = self._reranked(question, hits[:NUM_RERANKED])
         return hits[:limit]
+
+    def _reranked(self, question: str, hits: list[Hit]) -> list[Hit]:
+        """Returns hits by words, passage vector and nearest sentence; scores begin at 1 above."""
+        if self.embed is None or not hits:
+            return hits
+        texts, owners = [question], []
+        for owner, hit in enumerate(hits):
+            for sentence in split_sentences(hit.text):
+                texts.append(f"{hit.title}\n{sentence.text}")
+                owners.append(owner)
+        vectors = self.embed(texts)
+        nearest = dict.fromkeys(range(len(hits)), -1.0)
+        for owner, like in zip(owners, np.round(vectors[1:] @ vectors[0], 5), strict=True):
+            nearest[owner] = max(nearest[owner], float(like))
+        by_sentence = _ranks(nearest)
+        reranked = []
+        for owner, hit in enumerate(hits):
+            score = 1.0 + RERANK_SENTENCE / (RERANK_OFFSET + by_sentence[owner])
+            for weight, rank in ((RERANK_WORDS, hit.bm25_rank), (RERANK_VECTOR, hit.vector_rank)):
+                score += weight / (RERANK_OFFSET + rank) if rank else 0.0
+            reranked.append(replace(hit, score=score))
+        return sorted(reranked, key=place_of)
 
     def _by_words(
         self, db: sqlite3.Connection, question: str, collection_ids: Sequence[int] | None
@@ -168,6 +198,11 @@ class Searcher:
         collection_ids = np.array([row[1] for row in found], np.int64)
         rows = np.frombuffer(b"".join(row[2] for row in found), "<f4")
         return Matrix(revision, ids, collection_ids, rows.reshape(len(found), width))
+
+
+def place_of(hit: Hit) -> tuple[float, str, str, int]:
+    """Returns what hits are ordered by: best first, equal scores by where they stand."""
+    return -hit.score, hit.collection, hit.path, hit.first_line
 
 
 def rarity(db: sqlite3.Connection, words: Sequence[str]) -> dict[str, float]:
