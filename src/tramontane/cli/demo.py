@@ -98,9 +98,8 @@ class Demo:
         for number, item in enumerate(answerable[::step][:NUM_ANSWERABLE]):
             self.ask_answerable(item)
             if number == 0:
-                say(
-                    f"   (the first answer, {duration(time.monotonic() - self.began)} from the start)"
-                )
+                took = duration(time.monotonic() - self.began)
+                say(f"   (the first answer, {took} after the start)")
         step = len(unanswerable) // NUM_UNANSWERABLE
         for item in unanswerable[::step][:NUM_UNANSWERABLE]:
             answer = self.ask(item)

@@ -110,8 +110,12 @@ class RealDesk:
         )
 
     def open_engine(self) -> None:
+        """Opens the engine once, and loads experts put in place since, here or by a command."""
         with self.opening:
-            self.parts.engine  # noqa: B018  opened once, kept by Parts
+            engine = self.parts.engine
+            for expert in self.parts.experts_in_place():
+                if expert.hash not in engine.runtime.expert_hashes:
+                    engine.add_expert(expert.hash, expert.tensors)
 
     def experts(self) -> list[ExpertCard]:
         in_place = {voice.hash for voice in self.parts.voices()}
@@ -128,12 +132,8 @@ class RealDesk:
 
     def restore(self, name: str) -> ExpertCard:
         with self.changing:
-            self.open_engine()
             record, _ = self.parts.shelf.restore(name)
-            engine = self.parts.engine
-            if record.hash not in engine.runtime.expert_hashes:
-                expert = self.parts.shelf.read(record)
-                engine.add_expert(expert.hash, expert.tensors)
+            self.open_engine()
         return card_of(record, {voice.hash for voice in self.parts.voices()})
 
 
