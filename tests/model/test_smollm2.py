@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rows import allowed_error, assert_rows_close
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.model.attention import WindowAttention
-from tramontane.model.transformer import load_transformer
+from tramontane.model.transformer import Transformer, load_transformer
 
 NUM_TOKENS = 2000
 WINDOW_TOKENS = 500
@@ -36,6 +36,7 @@ def in_halves(weight: np.ndarray, num_heads: int) -> np.ndarray:
 def oracle_of(checkpoint: Checkpoint) -> nn.Module:
     """Returns transformers' Llama with the weights that stand in the GGUF, dequantised."""
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     metadata = {
         key.removeprefix("llama."): value
@@ -80,14 +81,24 @@ def oracle_of(checkpoint: Checkpoint) -> nn.Module:
             if theirs.endswith(("q_proj", "k_proj")):
                 weight = in_halves(weight, num_heads if "q_proj" in theirs else num_kv_heads)
             state[f"model.layers.{layer}.{theirs}.weight"] = weight
-    oracle = LlamaForCausalLM(config)
-    oracle.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    # Without memory at first: random weights that are replaced at once take long to draw.
+    with torch.device("meta"):
+        oracle = LlamaForCausalLM(config)
+    oracle.load_state_dict(
+        {name: torch.from_numpy(array) for name, array in state.items()}, assign=True
+    )
+    oracle.model.rotary_emb = LlamaRotaryEmbedding(config)
     return oracle.eval()
 
 
 @pytest.fixture(scope="module")
 def oracle(smollm2: Checkpoint) -> nn.Module:
     return oracle_of(smollm2)
+
+
+@pytest.fixture(scope="module")
+def transformer(smollm2: Checkpoint) -> Transformer:
+    return load_transformer(smollm2)
 
 
 def real_tokens(checkpoint: Checkpoint, folder: Path) -> Tensor:
@@ -97,10 +108,9 @@ def real_tokens(checkpoint: Checkpoint, folder: Path) -> Tensor:
 
 @pytest.mark.slow
 @torch.inference_mode()
-def test_logits_of_real_text_equal_transformers(smollm2, oracle, garden):
+def test_logits_of_real_text_equal_transformers(smollm2, oracle, transformer, garden):
     token_ids_T = real_tokens(smollm2, garden)
     assert len(token_ids_T) == NUM_TOKENS
-    transformer = load_transformer(smollm2)
     allowed = min(PROMISED, allowed_error(smollm2.config, WINDOW_TOKENS))
     worst = 0.0
     for window_T in token_ids_T.split(WINDOW_TOKENS):
@@ -115,13 +125,12 @@ def test_logits_of_real_text_equal_transformers(smollm2, oracle, garden):
 
 @pytest.mark.slow
 @torch.inference_mode()
-def test_rows_in_the_files_order_would_show(smollm2, oracle, garden):
+def test_rows_in_the_files_order_would_show(smollm2, oracle, transformer, garden, monkeypatch):
     """The bound above is far below what a wrong RoPE layout does."""
     window_T = real_tokens(smollm2, garden)[:100]
     expected_TV = oracle(input_ids=window_T[None], use_cache=False).logits[0]
-    transformer = load_transformer(smollm2)
     for layer in transformer.layers:
-        layer.attention.rope_layout = "halves"
+        monkeypatch.setattr(layer.attention, "rope_layout", "halves")
     actual_TV = transformer(window_T, torch.arange(100), WindowAttention(100))
     with pytest.raises(AssertionError, match="row"):
         assert_rows_close(actual_TV, expected_TV, 20 * allowed_error(smollm2.config, 100))
