@@ -12,11 +12,10 @@ from tokenizers import (
     decoders,
     models,
     normalizers,
-    pre_tokenizers,
     processors,
 )
 
-from tiny_models import CONTROL, TEMPLATE, alphabet
+from tiny_models import CONTROL, TEMPLATE, byte_level, save_byte_level
 from tramontane.checkpoint import hf_tokenizer
 from tramontane.checkpoint.hf_tokenizer import tokenizer_in
 from tramontane.errors import TokenizerError
@@ -28,15 +27,6 @@ TALK = [
     {"role": "user", "content": "the éclair <note> 日"},
     {"role": "assistant", "content": "the the"},
 ]
-
-
-def byte_level() -> Tokenizer:
-    vocabulary = {token: index for index, token in enumerate(alphabet())}
-    tokenizer = Tokenizer(models.BPE(vocabulary, [("t", "h"), ("th", "e")]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in CONTROL])
-    return tokenizer
 
 
 def sentence_piece() -> Tokenizer:
@@ -63,19 +53,6 @@ def sentence_piece() -> Tokenizer:
         single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
     )
     return tokenizer
-
-
-def save_byte_level(folder: Path, **more: object):
-    """Saves the byte-level tokenizer with transformers; returns transformers' own."""
-    theirs = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=byte_level(),
-        bos_token=CONTROL[1],
-        eos_token=CONTROL[2],
-        chat_template=TEMPLATE,
-        **more,
-    )
-    theirs.save_pretrained(folder)
-    return theirs
 
 
 def save_sentence_piece(folder: Path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from gguf import GGMLQuantizationType, GGUFWriter, TokenType
 from gguf.quants import quantize
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 MODEL_WIDTH, FFN_WIDTH, NUM_LAYERS, NUM_HEADS, NUM_KV_HEADS, HEAD_WIDTH = 32, 64, 2, 2, 1, 16
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -16,7 +16,7 @@ TEMPLATE = (
 
 
 def alphabet() -> list[str]:
-    return [*CONTROL, *sorted(ByteLevel.alphabet()), "th", "the"]
+    return [*CONTROL, *sorted(pre_tokenizers.ByteLevel.alphabet()), "th", "the"]
 
 
 def gguf_tensors(num_experts: int = 0) -> dict[str, np.ndarray]:
@@ -96,3 +96,27 @@ def write_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def byte_level() -> Tokenizer:
+    vocabulary = {token: index for index, token in enumerate(alphabet())}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [("t", "h"), ("th", "e")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in CONTROL])
+    return tokenizer
+
+
+def save_byte_level(folder: Path, **more: object):
+    """Saves the byte-level tokenizer with transformers; returns transformers' own."""
+    import transformers
+
+    theirs = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=byte_level(),
+        bos_token=CONTROL[1],
+        eos_token=CONTROL[2],
+        chat_template=TEMPLATE,
+        **more,
+    )
+    theirs.save_pretrained(folder)
+    return theirs
