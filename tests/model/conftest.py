@@ -2,7 +2,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread():
     """Threads gain little here, and lose much on a busy machine, where they wait for each other."""
     before = torch.get_num_threads()
