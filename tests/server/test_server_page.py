@@ -4,11 +4,13 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from fake_desk import EXAMPLES, FakeDesk, stored
 from running_server import Running, running
+
+from tramontane.writing.events import Sentence
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
 expect = playwright.expect
@@ -107,6 +109,39 @@ def test_a_source_opens_the_note_at_its_lines(visit: Visit):
     page.keyboard.press("Escape")
     expect(note).to_be_hidden()
     expect(visit.named("article", "Answer")).to_be_visible()
+
+
+def test_the_quoted_words_are_marked_in_a_long_passage(visit: Visit, monkeypatch):
+    line = "The leek hole is eighteen deep."
+    text = "\n".join([*(f"Row {number} of other things." for number in range(30)), line])
+    hit = visit.desk.search("bulbs", None)[0]
+    monkeypatch.setattr(visit.desk, "search", lambda *_: [replace(hit, text=text, last_line=33)])
+    events = visit.desk.events
+
+    def quoting(*args):
+        for event in events(*args):
+            yield replace(event, text=line) if isinstance(event, Sentence) else event
+
+    visit.desk.events = quoting
+    page = visit.open()
+    visit.ask("How deep is a leek hole?")
+    marked = page.get_by_role("complementary", name="Sources").get_by_role("mark")
+    expect(marked).to_have_text(line)
+    expect(marked).to_be_in_viewport()
+
+
+def test_the_next_question_need_not_wait(visit: Visit):
+    may_go_on = threading.Event()
+    visit.desk.gate = lambda: may_go_on.wait(PATIENCE_SECONDS)
+    page = visit.open()
+    visit.ask("How many bulbs?")
+    expect(visit.named("link", "Open note garlic.md at line 3")).to_be_visible()
+    visit.desk.gate = lambda: None
+    visit.ask("How hot was the compost?")
+    expect(page.get_by_role("blockquote")).to_contain_text("63 °C")
+    may_go_on.set()
+    page.go_back()
+    expect(page.get_by_text("Stopped. What stands here is whole")).to_be_visible()
 
 
 def test_a_cited_line_far_down_is_scrolled_to(visit: Visit):

@@ -45,6 +45,8 @@ JSON = "application/json"
 
 def make_app(desk: Desk, *, host: str, port: int) -> Starlette:
     """Returns the app for a server that listens on `port` of `host`; both guard its requests."""
+    # At its debug level it would write every event, and so people's notes, into the log.
+    logging.getLogger("sse_starlette").setLevel(logging.INFO)
     pool = ThreadPoolExecutor(MAX_STREAMS, thread_name_prefix="stream")
     page = Page(desk, pool)
 

@@ -28,7 +28,7 @@ def serve(desk: Desk, host: str, port: int, on_ready: Callable[[str], None]) -> 
     except KeyboardInterrupt:
         # uvicorn has finished what ran and raises the signal again; a person who presses Ctrl-C
         # here has just ended the server as one does.
-        log.info("the page's server has stopped")
+        log.debug("the page's server has stopped")
     finally:
         listener.close()
 

@@ -54,8 +54,9 @@ class AskBox extends HTMLElement {
 
   send(event) {
     event.preventDefault();
-    if (this.isRunning) {
-      if (event.type === "submit") this.room.stop();
+    // The button says Stop while an answer comes; Enter asks the next question all the same.
+    if (this.isRunning && event.type === "submit") {
+      this.room.stop();
       return;
     }
     const question = this.field.value.trim();

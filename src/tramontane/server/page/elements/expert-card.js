@@ -110,7 +110,11 @@ class ExpertCard extends HTMLElement {
         this.state,
         certificate
           ? make("certificate-view", { certificate })
-          : make("p", { class: "note" }, "It was in no mixture of this base: nothing was to prove."),
+          : make(
+              "p",
+              { class: "note" },
+              "It was in no mixture of this base: nothing was to prove.",
+            ),
       );
     });
   }

@@ -87,15 +87,19 @@ function hitItem(hit, words) {
   );
 }
 
-// Splits text so that words beginning like a sought word are marked; "apples" marks "apple".
+const SHOWN_BEFORE = 160;
+
+// Splits text so that words beginning like a sought word are marked; "apples" marks "apple". A
+// first such word far down is shown from the beginning of its line on.
 function highlighted(text, words) {
-  const stems = (words.match(/[\p{L}\p{N}]{3,}/gu) ?? []).map((word) =>
-    word.slice(0, Math.max(3, word.length - 2)),
-  );
-  if (!stems.length) return text;
-  const begins = stems.map((stem) => stem.replace(/[^\p{L}\p{N}]/gu, "")).join("|");
+  const sought = words.match(/[\p{L}\p{N}]{3,}/gu) ?? [];
+  if (!sought.length) return text;
+  const begins = sought.map((word) => word.slice(0, Math.max(3, word.length - 2))).join("|");
   const pattern = new RegExp(`(?<![\\p{L}\\p{N}])((?:${begins})[\\p{L}\\p{N}]*)`, "giu");
-  return text.split(pattern).map((part, at) => (at % 2 ? make("mark", {}, part) : part));
+  const first = text.search(pattern);
+  const start = first > SHOWN_BEFORE ? text.lastIndexOf("\n", first) + 1 : 0;
+  const parts = text.slice(start).split(pattern);
+  return [start > 0 && "… ", ...parts.map((part, at) => (at % 2 ? make("mark", {}, part) : part))];
 }
 
 customElements.define("note-search", NoteSearch);

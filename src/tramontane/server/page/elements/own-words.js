@@ -51,6 +51,7 @@ class OwnWords extends HTMLElement {
       of: "these letters",
     }));
     this.words.append(element);
+    if (this.state) this.render();
   }
 
   press(event) {

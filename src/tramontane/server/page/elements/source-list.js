@@ -32,9 +32,33 @@ class SourceList extends HTMLElement {
     else if (answer?.abstained) this.hint.textContent = "None: the answer is that they don’t say.";
     else this.hint.textContent = answer?.isRunning ? "Searching…" : "None.";
     const state = `${answer?.id} ${sources.length}`;
-    if (state === this.state) return;
-    this.state = state;
-    clear(this.list, sources.map(sourceItem));
+    if (state !== this.state) {
+      this.state = state;
+      this.numMarked = 0;
+      clear(this.list, sources.map(sourceItem));
+      for (const passage of this.list.querySelectorAll(".passage")) {
+        if (passage.scrollHeight > passage.clientHeight) passage.tabIndex = 0;
+      }
+    }
+    // Marks come with the sentences and change no line: nothing moves.
+    for (; this.numMarked < (answer?.sentences.length ?? 0); this.numMarked += 1) {
+      this.mark(answer.sentences[this.numMarked]);
+    }
+  }
+
+  mark({ kind, source, text }) {
+    const passage = this.list.children[source - 1]?.querySelector(".passage");
+    if (kind !== "quotation" || !passage) return;
+    for (const node of [...passage.childNodes]) {
+      const at = node.nodeType === Node.TEXT_NODE ? node.data.indexOf(text) : -1;
+      if (at < 0) continue;
+      const quoted = node.splitText(at);
+      quoted.splitText(text.length);
+      quoted.replaceWith(make("mark", {}, text));
+      break;
+    }
+    const first = passage.querySelector("mark");
+    if (first) passage.scrollTop = first.offsetTop;
   }
 
   show(number) {
@@ -53,7 +77,15 @@ function sourceItem(source) {
     {},
     make("h3", {}, source.path),
     make("p", { class: "place" }, `${source.collection} · ${place}`),
-    make("p", { class: "passage" }, source.text),
+    make(
+      "p",
+      {
+        class: "passage",
+        role: "group",
+        "aria-label": `Passage of source ${source.number}`,
+      },
+      source.text,
+    ),
     make(
       "a",
       { href: noteAddress(source), "aria-label": `Open note ${source.path} at ${place}` },
