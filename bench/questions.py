@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from record import Claim, write_results
-
 from tramontane.library.embed import WordLlamaEmbedder
 from tramontane.library.library import Library
 from tramontane.writing.answer import Writer

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny_models import write_gguf
+from tiny_files import write_gguf
 from tramontane.checkpoint import embedded_base
 from tramontane.checkpoint.pull import pull
 from tramontane.checkpoint.store import Store

@@ -12,7 +12,7 @@ from gguf.quants import dequantize, quantize
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tiny_models import (
+from tiny_files import (
     FFN_WIDTH,
     HEAD_WIDTH,
     MODEL_WIDTH,

@@ -15,7 +15,7 @@ from tokenizers import (
     processors,
 )
 
-from tiny_models import CONTROL, TEMPLATE, byte_level, save_byte_level
+from tiny_files import CONTROL, TEMPLATE, byte_level, save_byte_level
 from tramontane.checkpoint import hf_tokenizer
 from tramontane.checkpoint.hf_tokenizer import tokenizer_in
 from tramontane.errors import TokenizerError

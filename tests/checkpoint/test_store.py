@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tiny_models import write_gguf
+from tiny_files import write_gguf
 from tramontane.checkpoint.pull import pull
 from tramontane.checkpoint.store import Store
 from tramontane.errors import CheckpointError, HashMismatch, ModelNotFound, NotFound

@@ -78,6 +78,20 @@ def test_a_renamed_note_is_said_and_not_embedded_again(tmp_path, notes):
         assert library.search("beans")[0].path == "tools/broad_beans.md"
 
 
+def test_a_search_sees_what_the_last_sync_did(library, notes):
+    assert len(library.search("beans")) == 3
+    (notes / "carrots.md").write_text("Thin them out.")
+    library.sync("garden")
+    assert len(library.search("beans")) == 4  # by vectors, which rank every passage
+    (notes / "carrots.md").unlink()
+    library.sync("garden")
+    assert {hit.path for hit in library.search("beans")} == {
+        "beans.md",
+        "peas.md",
+        "tools/spade.txt",
+    }
+
+
 def test_a_note_is_known_by_its_bytes_not_its_date(library, notes):
     (notes / "beans.md").touch()
     report = library.sync("garden")

@@ -15,10 +15,11 @@ TREE = """
 a b ab abc a.md b.md ab.md x/a x/b x/ab.md x/y/a x/y/b.md x/y/z/a x/y/z/ab y/a y/x/a.md y/x/y/b z/b
 """.split()
 PARTS = st.one_of(
-    st.sampled_from(
-        "a b ab x y z *.md * ** ? a* *b [ab] [!a] [a-x]* a?b a*c *.* **b x** [^".split()
+    st.sampled_from("a b ab x y z *.md * ** ? a* *b [ab] [!a] [a-x]* a?b a*c *.* [^".split()),
+    st.text("abxyz*?.", min_size=1, max_size=4).filter(
+        # Git's manual calls stars beside other characters plain ones; its matcher doesn't always.
+        lambda part: part.strip(".") and "**" not in part
     ),
-    st.text("abxyz*?.", min_size=1, max_size=4).filter(lambda part: part.strip(".")),
 )
 PATTERNS = st.builds(
     lambda readmits, opening, parts, closing: readmits + opening + "/".join(parts) + closing,

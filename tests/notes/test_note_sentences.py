@@ -51,6 +51,7 @@ def test_prose_loses_no_letter(text):
         ("Up at 6 a.m. and out.", ["Up at 6 a.m. and out."]),
         ("Up at 6 a.m. Then out.", ["Up at 6 a.m.", "Then out."]),
         ("Bake 20 min. at 200 °C. Cool.", ["Bake 20 min. at 200 °C.", "Cool."]),
+        ("Bake 20 min. 200 °C is best.", ["Bake 20 min. 200 °C is best."]),
         ("It is 3.5 g, not 35. Weigh it.", ["It is 3.5 g, not 35.", "Weigh it."]),
         ("J. S. Bach wrote it. I did not.", ["J. S. Bach wrote it.", "I did not."]),
         (

@@ -1,5 +1,6 @@
 """The parts a command needs, opened when first asked for and closed together."""
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -90,12 +91,13 @@ class Parts:
             lambda: self.engine,
             lambda: self.tokenizer,
             lambda: experts,
+            reads=self.has_base and importlib.util.find_spec("torch") is not None,
             can_write=bool(check and check.passed),
         )
 
     @property
     def has_base(self) -> bool:
-        """Whether the base chosen has been pulled; quoting works without one."""
+        """Whether the base chosen has been pulled; without one, quoting goes by words alone."""
         return any(self.settings.base in (r.name, r.source) for r in self.store.ls()) or (
             Path(self.settings.base).exists()
         )

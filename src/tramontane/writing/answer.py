@@ -8,6 +8,7 @@ sentence carries the word overlap with its source.
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,17 +28,25 @@ from tramontane.writing.events import (
     Source,
     Sources,
 )
+from tramontane.writing.likelihood import question_gains
 from tramontane.writing.overlap import overlap
 from tramontane.writing.prompt import ANSWER, fitting_prompt
-from tramontane.writing.quote import Evidence, Question, Quotation, candidates, weigh_evidence
+from tramontane.writing.quote import (
+    Evidence,
+    Question,
+    Quotation,
+    candidates,
+    weigh_evidence,
+    weighed_by_gain,
+)
 from tramontane.writing.speak import ExpertInPlace, shares_in, speak
 
 NUM_HITS = 6
 MAX_QUOTATIONS = 3
 # A further sentence must come near the best one.
 NEAR_BEST = 0.75
-# Measured on questions over several collections (bench/questions.py): below it, notes don't say.
-LEAST_EVIDENCE = 0.55
+# What the base reads before it quotes.
+NUM_PASSAGES_READ, NUM_READ = 3, 16
 MAX_QUESTION_CHARACTERS = 4_000
 OWN_WORDS_TOKENS = 120
 PROSE_TOKENS = 250
@@ -56,13 +65,14 @@ class Writer:
         tokenizer: Callable[[], Tokenizer],
         experts: Callable[[], Sequence[ExpertInPlace]] = lambda: (),
         *,
+        reads: bool = True,
         can_write: bool = False,
     ):
-        """`engine` and `tokenizer` are called when a model is first needed: quoting alone needs
-        none."""
+        """`engine` and `tokenizer` are called when a base is first needed. With `reads` false none
+        is: sentences are then chosen by words and vectors alone."""
         self.library, self.embed = library, embed
         self.engine, self.tokenizer, self.experts = engine, tokenizer, experts
-        self.can_write = can_write
+        self.reads, self.can_write = reads, can_write
 
     def answer(self, question: str, **options) -> Answer:
         """Returns the whole answer; see `ask`."""
@@ -86,10 +96,8 @@ class Writer:
         began = time.monotonic()
         question = check_question(question)
         hits = self.library.search(question, collections=collections, limit=NUM_HITS)
-        asked = Question(question, self.library.rarity)
-        evidence = weigh_evidence(asked, hits)
-        found = candidates(asked, hits, self.library, self.embed)
-        if not found or evidence.score < LEAST_EVIDENCE:
+        found, evidence = self.weigh(Question(question, self.library.rarity), hits)
+        if not found or not evidence.is_enough:
             closest = source_of(1, hits[0]) if hits else None
             yield Abstained(why_not(evidence, bool(hits)), closest)
             yield Done(time.monotonic() - began, 0)
@@ -112,6 +120,25 @@ class Writer:
                     num_tokens += 1
                     yield event
         yield Done(time.monotonic() - began, num_tokens)
+
+    def weigh(self, asked: Question, hits: Sequence[Hit]) -> tuple[list[Quotation], Evidence]:
+        """Returns the sentences that may answer, best first, and what there is to go on."""
+        evidence = weigh_evidence(asked, hits)
+        found = candidates(asked, hits, self.library, self.embed)
+        if not found or not self.reads:
+            return found, evidence
+        found = found[:NUM_READ]
+        passages = [f"{hit.title}\n{hit.text}" for hit in hits[:NUM_PASSAGES_READ]]
+        sentences = [f"{hits[quotation.hit].title}: {quotation.text}" for quotation in found]
+        gains = question_gains(self.engine(), self.tokenizer(), asked.text, passages + sentences)
+        of_passages, of_sentences = gains[: len(passages)], gains[len(passages) :]
+        found = weighed_by_gain(found, of_sentences)
+        evidence = replace(
+            evidence,
+            gain=max(gain.weighed(asked.weights) for gain in of_passages),
+            fit=asked.fits(found[0].text),
+        )
+        return found, evidence
 
     def quotation(
         self, quotation: Quotation, number: int, experts: Sequence[ExpertInPlace]
@@ -218,8 +245,8 @@ def source_of(number: int, hit: Hit) -> Source:
 def why_not(evidence: Evidence, has_hits: bool) -> str:
     if not has_hits:
         return "Your notes don't say: nothing in them touches this."
-    if evidence.rarest_missing:
-        return f"Your notes don't say. Nothing near mentions “{evidence.rarest_missing}”."
+    if evidence.missing:
+        return f"Your notes don't say. Nothing near mentions “{evidence.missing}”."
     return "Your notes don't say."
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from tramontane.errors import RequestError
 from tramontane.library.records import Hit
 from tramontane.writing.answer import (
-    LEAST_EVIDENCE,
     Writer,
     check_question,
     source_of,
@@ -39,7 +38,7 @@ def write(
     hits = writer.library.search(task, collections=collections, limit=NUM_HITS)
     asked = Question(task, writer.library.rarity)
     evidence = weigh_evidence(asked, hits)
-    if not hits or evidence.score < LEAST_EVIDENCE:
+    if not hits or not evidence.is_enough:
         yield Abstained(why_not(evidence, bool(hits)), source_of(1, hits[0]) if hits else None)
         yield Done(time.monotonic() - began, 0)
         return

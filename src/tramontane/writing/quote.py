@@ -1,18 +1,20 @@
 """QUESTION, HITS → the sentences of the notes that answer it, and how sure that is.
 
 A sentence is scored by the question's words it holds, each weighed by its rarity in the library; by
-those that its heading, title and neighbours hold, at less; by likeness of vectors; and by whether
-it holds the kind of thing asked for (a number, a time, a name).
+those that its heading, title and neighbours hold, at less; by likeness of vectors; by whether it
+holds the kind of thing asked for (a number, a time, a name); and, where there is a base to read
+with, by how much likelier the question is after it.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tramontane.library.library import Library
 from tramontane.library.records import Hit
+from tramontane.writing.likelihood import Gain
 from tramontane.writing.terms import STOP_WORDS, stem, words
 
 MAX_CANDIDATES = 60
@@ -20,6 +22,14 @@ CONTEXT_WEIGHT = 0.55
 VECTOR_WEIGHT = 0.5
 KIND_WEIGHT = 0.25
 RANK_WEIGHT = 0.35
+# Per nat by which the question is likelier.
+GAIN_WEIGHT = 0.02
+
+# What the evidence must reach before anything is answered; bench/questions.py measures what these
+# refuse. With a base: coverage, the mean gain of the question's words in nats, and fit. Without:
+# coverage and likeness of vectors.
+EVIDENCE_GAIN, EVIDENCE_FIT, ENOUGH_WITH_BASE = 0.2, 0.6, 1.0
+ENOUGH_WITHOUT_BASE = 0.55
 
 ASKS_NUMBER = re.compile(
     r"\bhow (?:many|much|long|far|deep|tall|high|wide|heavy|hot|cold|big|large|old|often|thick\w*|"
@@ -68,17 +78,24 @@ class Quotation:
 class Evidence:
     """How much the notes hold of what was asked: what abstaining is decided on.
 
-    `coverage` is the weighed share of the question's words in the best sentence and around it;
-    `similarity` the best passage's likeness of vectors.
+    `coverage` is the weighed share of the question's words in the best passage; `similarity` the
+    best passage's likeness of vectors; `gain` how much likelier the question's words are after the
+    best passage, in nats, None where no base read it; `fit` whether the best sentence holds the
+    kind of thing asked for.
     """
 
     coverage: float
     similarity: float
-    rarest_missing: str | None
+    missing: str | None
+    gain: float | None = None
+    fit: float = 0.5
 
     @property
-    def score(self) -> float:
-        return self.coverage + self.similarity
+    def is_enough(self) -> bool:
+        if self.gain is None:
+            return self.coverage + self.similarity >= ENOUGH_WITHOUT_BASE
+        score = self.coverage + EVIDENCE_GAIN * self.gain + EVIDENCE_FIT * self.fit
+        return score >= ENOUGH_WITH_BASE
 
 
 class Question:
@@ -158,8 +175,17 @@ def candidates(
     return sorted(quotations, key=lambda q: (-q.score, q.hit, q.first_line))
 
 
+def weighed_by_gain(quotations: Sequence[Quotation], gains: Sequence[Gain]) -> list[Quotation]:
+    """Returns the sentences that a base has read, best first."""
+    weighed = [
+        replace(quotation, score=quotation.score + GAIN_WEIGHT * gain.total)
+        for quotation, gain in zip(quotations, gains, strict=True)
+    ]
+    return sorted(weighed, key=lambda q: (-q.score, q.hit, q.first_line))
+
+
 def weigh_evidence(question: Question, hits: Sequence[Hit]) -> Evidence:
-    """Returns what the best hits hold of the question."""
+    """Returns what the best hits hold of the question, by words and vectors."""
     best, missing = 0.0, None
     for hit in hits[:3]:
         there = stems_of(" ".join((hit.title, hit.path, *hit.heading, hit.text)))

@@ -1,0 +1,77 @@
+"""What the base makes of a question: how much likelier each of its words is after reading a text.
+
+The gain of a word is log p(word | text, the question so far) − log p(word | the question so far),
+in nats. It finds what shared words can't: that "lubricant" is expected after a passage on engine
+oil, and "mortgage" after none (query likelihood: Ponte and Croft 1998; Sachan et al. 2022).
+
+T tokens of the question.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tramontane.engine.engine import Engine
+from tramontane.tokenizer.tokenizer import Tokenizer
+from tramontane.writing.terms import WORD, stem
+
+LEADING = "Question:"
+# One word's gain counts between these, in nats: a rare name repeated gains 20 and says no more.
+LEAST_GAIN, MOST_GAIN = -2.0, 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """One text's gain: of the whole question, and of each of its words by stem."""
+
+    total: float
+    by_stem: Mapping[str, float]
+
+    def weighed(self, weights: Mapping[str, float]) -> float:
+        """Returns the mean gain of the words that carry weight, each bounded, in nats."""
+        total = sum(weights.values())
+        if not total:
+            return 0.0
+        bounded = (
+            weight * min(MOST_GAIN, max(LEAST_GAIN, self.by_stem.get(key, 0.0)))
+            for key, weight in weights.items()
+        )
+        return sum(bounded) / total
+
+
+def question_gains(
+    engine: Engine, tokenizer: Tokenizer, question: str, texts: Sequence[str]
+) -> list[Gain]:
+    """Returns each text's gain for the question; the base reads alone, no expert in place."""
+    asked = tokenizer.encode(f" {question}")
+    prefixes = [LEADING, *(f"{text}\n\n{LEADING}" for text in texts)]
+    sequences = []
+    for prefix in prefixes:
+        ids = [tokenizer.separator_id, *tokenizer.encode(prefix)]
+        sequences.append(([*ids, *asked], len(ids)))
+    alone_T, *after = engine.score_many(sequences)
+    words = tokens_by_stem(tokenizer, question, asked)
+    return [gain_of(after_T - alone_T, words) for after_T in after]
+
+
+def gain_of(gain_T: np.ndarray, words: Mapping[str, Sequence[int]]) -> Gain:
+    by_stem = {key: float(gain_T[list(places)].sum()) for key, places in words.items()}
+    return Gain(float(gain_T.sum()), by_stem)
+
+
+def tokens_by_stem(
+    tokenizer: Tokenizer, question: str, token_ids: Sequence[int]
+) -> dict[str, list[int]]:
+    """Returns, for each word's stem, the places of the tokens that its first occurrence lies in."""
+    ends = np.cumsum([len(tokenizer.token_bytes(token)) for token in token_ids])
+    begins = np.concatenate([[0], ends[:-1]])
+    places: dict[str, list[int]] = {}
+    for match in WORD.finditer(question):
+        # A space was put before the question.
+        first = 1 + len(question[: match.start()].encode())
+        last = first + len(match[0].encode())
+        key = stem(match[0].lower().replace("’", "'"))
+        inside = [i for i in range(len(token_ids)) if begins[i] < last and ends[i] > first]
+        places.setdefault(key, inside)
+    return places
