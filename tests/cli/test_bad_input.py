@@ -124,6 +124,8 @@ def test_two_processes_learn_one_name_and_ctrl_c_leaves_all_whole(tramontane, ga
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs tests in the background has its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         lock = tramontane.home / "cache" / "learning" / "garden.lock"

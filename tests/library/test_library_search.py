@@ -20,8 +20,13 @@ WORDS = "bok dak fump gorn hilt jart lomp nurk pold quib rump sond tolk vant wir
 NOTES = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12), min_size=1, max_size=12)
 
 
-def slow_search(library: Library, question: str, num_candidates: int) -> list[tuple]:
-    """The definition, one passage at a time: (path, first line, score, ranks, similarity)."""
+def slow_search(
+    library: Library, question: str, num_candidates: int, num_reranked: int
+) -> list[tuple]:
+    """The definition, one passage at a time: (path, score, rank by words, by vectors, similarity).
+
+    Every note here is one passage of one sentence.
+    """
     passages = [
         (collection.name, note.path, note.title, hit)
         for collection in library.collections()
@@ -54,7 +59,19 @@ def slow_search(library: Library, question: str, num_candidates: int) -> list[tu
         fused = sum(1 / (searching.RANK_OFFSET + rank[at]) for rank in ranks if at in rank)
         similarity = by_vectors[at] if at in ranks[1] else 0.0
         found.append((passages[at][1], fused, ranks[0].get(at), ranks[1].get(at), similarity))
-    return sorted(found, key=lambda one: (-one[1], one[0]))
+    found.sort(key=lambda one: (-one[1], one[0]))
+    again, rest = found[:num_reranked], found[num_reranked:]
+    nearness = {path: by_vectors[at] for at, (_, path, *_) in enumerate(passages)}
+    reranked = []
+    for path, _, word_rank, vector_rank, similarity in again:
+        sentence_rank = 1 + sum(nearness[other[0]] > nearness[path] for other in again)
+        score = 1 + 1 / (searching.RERANK_OFFSET + sentence_rank)
+        if word_rank:
+            score += 1 / (searching.RERANK_OFFSET + word_rank)
+        if vector_rank:
+            score += 0.3 / (searching.RERANK_OFFSET + vector_rank)
+        reranked.append((path, score, word_rank, vector_rank, similarity))
+    return sorted(reranked, key=lambda one: (-one[1], one[0])) + rest
 
 
 def ranks_of(scores: dict[int, float], num_candidates: int) -> dict[int, int]:
@@ -71,9 +88,12 @@ def ranks_of(scores: dict[int, float], num_candidates: int) -> dict[int, int]:
     texts=NOTES,
     question=st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join),
     num_candidates=st.sampled_from([2, 5, 100]),
+    num_reranked=st.sampled_from([0, 3, 24]),
 )
-@example(texts=[["bok"]] * 8, question="bok", num_candidates=5)
-def test_hits_are_those_of_the_definition(tmp_path_factory, texts, question, num_candidates):
+@example(texts=[["bok"]] * 8, question="bok", num_candidates=5, num_reranked=24)
+def test_hits_are_those_of_the_definition(
+    tmp_path_factory, texts, question, num_candidates, num_reranked
+):
     home = tmp_path_factory.mktemp("search")
     notes = {f"n{number:02}.txt": " ".join(words) for number, words in enumerate(texts)}
     folder = write_notes(home / "notes", notes)
@@ -82,9 +102,10 @@ def test_hits_are_those_of_the_definition(tmp_path_factory, texts, question, num
         build(home / "l.sqlite", {"n": folder}) as library,
     ):
         patch.setattr(searching, "NUM_CANDIDATES", num_candidates)
+        patch.setattr(searching, "NUM_RERANKED", num_reranked)
         hits = library.search(question, limit=1_000)
         found = [(h.path, h.score, h.bm25_rank, h.vector_rank, h.similarity) for h in hits]
-        expected = slow_search(library, question, num_candidates)
+        expected = slow_search(library, question, num_candidates, num_reranked)
         assert [one[0] for one in found] == [one[0] for one in expected]
         assert found == [(path, pytest.approx(score), *rest) for path, score, *rest in expected]
         assert hits[:2] == library.search(question, limit=2)

@@ -124,7 +124,11 @@ def test_deep_nesting_cannot_end_the_process():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("too deeply nested") == 3
+    remarks = done.stdout.splitlines()
+    assert len(remarks) == 3
+    # Newer PyYAML has a bound of its own, told in its own words.
+    assert all("cannot be read and counts as text" in remark for remark in remarks), remarks
+    assert all("nest" in remark for remark in remarks), remarks
 
 
 def test_it_builds_nothing_but_plain_data():

@@ -91,7 +91,7 @@ class Parts:
             lambda: self.engine,
             lambda: self.tokenizer,
             lambda: experts,
-            reads=self.has_base and importlib.util.find_spec("torch") is not None,
+            reads=self.has_base and has_torch(),
             can_write=bool(check and check.passed),
         )
 
@@ -113,6 +113,14 @@ class Parts:
     def close(self) -> None:
         if "library" in self.__dict__:
             self.library.close()
+
+
+def has_torch() -> bool:
+    """Returns whether a base can be run here; asked without the second that importing takes."""
+    try:
+        return importlib.util.find_spec("torch") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 @contextmanager
