@@ -29,8 +29,6 @@ class RealDesk:
         self.parts = parts
         # One change of shelf or library at a time; reading and answering go on meanwhile.
         self.changing = threading.Lock()
-        # The engine is opened once, by whoever needs it first.
-        self.opening = threading.Lock()
 
     def status(self) -> Status:
         parts = self.parts
@@ -103,19 +101,9 @@ class RealDesk:
             if missing := set(experts) - {voice.name for voice in voices}:
                 raise NotFound(f"no expert {sorted(missing)[0]!r} is in place")
             voices = tuple(voice for voice in voices if voice.name in experts)
-        if voices or own_words:
-            self.open_engine()
         yield from self.parts.writer(voices).ask(
             question, collections=collections, own_words=own_words
         )
-
-    def open_engine(self) -> None:
-        """Opens the engine once, and loads experts put in place since, here or by a command."""
-        with self.opening:
-            engine = self.parts.engine
-            for expert in self.parts.experts_in_place():
-                if expert.hash not in engine.runtime.expert_hashes:
-                    engine.add_expert(expert.hash, expert.tensors)
 
     def experts(self) -> list[ExpertCard]:
         in_place = {voice.hash for voice in self.parts.voices()}
@@ -123,7 +111,6 @@ class RealDesk:
 
     def withdraw(self, name: str) -> dict[str, Any]:
         with self.changing:
-            self.open_engine()
             withdrawal, certificate = withdraw_with_proof(self.parts, name)
         return {
             "expert": withdrawal.expert.name,
@@ -133,7 +120,6 @@ class RealDesk:
     def restore(self, name: str) -> ExpertCard:
         with self.changing:
             record, _ = self.parts.shelf.restore(name)
-            self.open_engine()
         return card_of(record, {voice.hash for voice in self.parts.voices()})
 
 

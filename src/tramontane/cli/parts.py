@@ -1,6 +1,7 @@
 """The parts a command needs, opened when first asked for and closed together."""
 
 import importlib.util
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -25,6 +26,8 @@ from tramontane.writing.writers_check import CheckResult, known_check
 class Parts:
     def __init__(self, settings: Settings):
         self.settings = settings
+        # The engine is opened once, by whichever thread needs it first.
+        self.opening = threading.Lock()
 
     @cached_property
     def store(self) -> Store:
@@ -64,13 +67,20 @@ class Parts:
 
         return Engine(TorchRuntime(self.checkpoint, threads=self.settings.threads))
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
-        """The engine with the mixture's experts loaded."""
-        engine = self.new_engine()
-        for expert in self.experts_in_place():
-            engine.add_expert(expert.hash, expert.tensors)
-        return engine
+        """The engine with the mixture's experts loaded, those too that came after it was opened."""
+        with self.opening:
+            loaded = self.opened_engine.runtime.expert_hashes
+            if not set(self.mixture().experts) <= set(loaded):
+                for expert in self.experts_in_place():
+                    if expert.hash not in loaded:
+                        self.opened_engine.add_expert(expert.hash, expert.tensors)
+            return self.opened_engine
+
+    @cached_property
+    def opened_engine(self) -> Engine:
+        return self.new_engine()
 
     @property
     def checks_folder(self) -> Path:
