@@ -215,9 +215,13 @@ class Learning:
         rows = self.fit_rows(own, public)
         tensors = self.starting_tensors(transformer, own, rows)
         misfires = self.misfires(public, rows)
+        gates = self.gate_rates(rows, held_out)
+        # From here on only the trunk is read; the rest, mapped, would count as memory in use.
+        own_trunk, held_out_trunk = own.trunk, held_out.trunk
+        del own, held_out, public
         training = Training(transformer, self.first, tensors, self.schedule, misfires)
-        before = self.evaluate(training, held_out, with_expert=False)
-        self.teach(training, own, held_out)
+        before = self.evaluate(training, held_out_trunk, with_expert=False)
+        self.teach(training, own_trunk, held_out_trunk)
         after = training.best_loss
         if not after < before:
             raise LearnError(
@@ -236,7 +240,7 @@ class Learning:
                 "tokens": int(corpus.held_out.size),
                 "window_tokens": self.settings.window_tokens,
             },
-            "gates": self.gate_rates(rows, held_out),
+            "gates": gates,
         }
 
     @property
@@ -279,11 +283,10 @@ class Learning:
         rows = {}
         for index in range(len(own.h)):
             by_genre = {
-                genre: public.h[index, where].reshape(-1, D).astype(np.float32)
+                genre: public.h[index, where].reshape(-1, D)
                 for genre, where in self.genre_slices().items()
             }
-            own_TD = own.h[index].reshape(-1, D).astype(np.float32)
-            rows[self.first + index] = fit_row(own_TD, by_genre)
+            rows[self.first + index] = fit_row(own.h[index].reshape(-1, D), by_genre)
         return rows
 
     def starting_tensors(
@@ -298,8 +301,8 @@ class Learning:
         tensors = {}
         for layer, row in rows.items():
             h_TD = torch.from_numpy(
-                own.h[layer - self.first].reshape(-1, config.model_width).astype(np.float32)
-            )[:8192]
+                own.h[layer - self.first].reshape(-1, config.model_width)[:8192].astype(np.float32)
+            )
             gate_FD, up_FD = strongest_neurons(transformer, layer, h_TD, m)
             tensors |= {
                 f"layers.{layer}.gate": gate_FD,
@@ -317,15 +320,15 @@ class Learning:
         order = np.random.default_rng([self.settings.seed, 1]).permutation(hit)
         return Misfires(public.trunk[order], open_NW[order])
 
-    def evaluate(self, training: Training, held_out: States, *, with_expert: bool) -> float:
+    def evaluate(self, training: Training, trunk: np.ndarray, *, with_expert: bool) -> float:
         return training.evaluate(
-            held_out.trunk,
+            trunk,
             self.corpus.held_out,
             with_expert=with_expert,
             report=lambda tokens: self.work.add(tokens * self.evaluation_cost()),
         )
 
-    def teach(self, training: Training, own: States, held_out: States) -> None:
+    def teach(self, training: Training, own: np.ndarray, held_out: np.ndarray) -> None:
         """Runs the schedule to its end, from the saved state if there is one."""
         state_file = self.work_folder / "training.safetensors"
         if state_file.exists():
@@ -338,7 +341,7 @@ class Learning:
         save_now_and_then = SavesNowAndThen(training, state_file)
         self.work.stage = "learning"
         while training.step < self.schedule.num_steps:
-            training.take_step(own.trunk, self.corpus.learnt)
+            training.take_step(own, self.corpus.learnt)
             self.work.add(self.step_tokens() * self.step_cost())
             if training.step % self.schedule.steps_per_epoch == 0:
                 training.note_epoch(self.evaluate(training, held_out, with_expert=True))

@@ -10,7 +10,7 @@ Per layer, with h the input of the base's block (METHODS 2.4):
 T tokens, D model width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ FALSE_OPEN_RATE = 0.01
 DRIFT = 2.0
 RIDGE = 0.01
 MEAN_MARGIN = 3.0
+CHUNK_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,19 @@ class Row:
     margin_of_bias: float
 
 
-def moments(h_TD: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean (D,) and covariance (D, D) in float64."""
-    wide_TD = h_TD.astype(np.float64)
-    mean_D = wide_TD.mean(axis=0)
-    centred_TD = wide_TD - mean_D
-    return mean_D, centred_TD.T @ centred_TD / len(wide_TD)
+def in_float64(parts: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yields the rows a few thousand at a time: whole genres in float64 would fill the memory."""
+    for part_TD in parts:
+        for begin in range(0, len(part_TD), CHUNK_TOKENS):
+            yield part_TD[begin : begin + CHUNK_TOKENS].astype(np.float64)
+
+
+def moments(parts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean (D,) and covariance (D, D), in float64, of the rows of all parts."""
+    num_tokens = sum(map(len, parts))
+    mean_D = sum(h_TD.sum(axis=0) for h_TD in in_float64(parts)) / num_tokens
+    centred = (h_TD - mean_D for h_TD in in_float64(parts))
+    return mean_D, sum(h_TD.T @ h_TD for h_TD in centred) / num_tokens
 
 
 def ridge(matrix_DD: np.ndarray) -> np.ndarray:
@@ -48,9 +56,9 @@ def ridge(matrix_DD: np.ndarray) -> np.ndarray:
 
 def fit_row(own_TD: np.ndarray, public_by_genre: Mapping[str, np.ndarray]) -> Row:
     """Returns the row that opens on the collection's own tokens and stays closed elsewhere."""
-    public_TD = np.concatenate([public_by_genre[genre] for genre in sorted(public_by_genre)])
-    own_mean_D, own_cov_DD = moments(own_TD)
-    public_mean_D, public_cov_DD = moments(public_TD)
+    public = [public_by_genre[genre] for genre in sorted(public_by_genre)]
+    own_mean_D, own_cov_DD = moments([own_TD])
+    public_mean_D, public_cov_DD = moments(public)
     w_D = np.linalg.solve(ridge((own_cov_DD + public_cov_DD) / 2), own_mean_D - public_mean_D)
     u_D = fit_bias(public_mean_D, public_cov_DD)
 
@@ -68,7 +76,7 @@ def fit_row(own_TD: np.ndarray, public_by_genre: Mapping[str, np.ndarray]) -> Ro
         row_D,
         own_open=open_rate(own_TD, row_D),
         public_open={genre: open_rate(h_TD, row_D) for genre, h_TD in public_by_genre.items()},
-        margin_of_bias=float((public_TD.astype(np.float64) @ u_D).std()),
+        margin_of_bias=float(np.concatenate([h_TD @ u_D for h_TD in in_float64(public)]).std()),
     )
 
 
