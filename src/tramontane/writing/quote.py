@@ -23,7 +23,7 @@ VECTOR_WEIGHT = 0.5
 KIND_WEIGHT = 0.25
 RANK_WEIGHT = 0.35
 # Per nat by which the question is likelier.
-GAIN_WEIGHT = 0.02
+GAIN_WEIGHT = 0.04
 
 # What the evidence must reach before anything is answered; bench/questions.py measures what these
 # refuse. With a base: coverage, the mean gain of the question's words in nats, and fit. Without:
