@@ -43,16 +43,17 @@ def main() -> None:
         record = pull(str(arguments.model or "smollm2"), store, lambda *_: None)
         checkpoint = store.open(record.name)
         engine, tokenizer = Engine(TorchRuntime(checkpoint)), checkpoint.tokenizer()
+        embed = WordLlamaEmbedder()
 
         def make_writer(library: Library) -> Writer:
-            return Writer(library, library.embed, lambda: engine, lambda: tokenizer)
+            return Writer(library, embed, lambda: engine, lambda: tokenizer)
 
         claims = []
         for prefix, items, folders in (
             ("questions", read_items(ROOT / "examples" / "questions.json"), samples),
             ("questions.dev", dev_items, others),
         ):
-            run = Run(Path(work) / prefix, folders, make_writer, show=arguments.show)
+            run = Run(Path(work) / prefix, folders, embed, make_writer, show=arguments.show)
             claims += run.claims(prefix, items)
         write_results("questions", claims)
 
@@ -68,13 +69,14 @@ class Run:
         self,
         work: Path,
         folders: Mapping[str, Path],
+        embed: WordLlamaEmbedder,
         make_writer: Callable[[Library], Writer],
         *,
         show: bool,
     ):
         work.mkdir()
         self.show = show
-        self.ours = Library(work / "ours.sqlite", WordLlamaEmbedder())
+        self.ours = Library(work / "ours.sqlite", embed)
         self.peer = Library(work / "peer.sqlite", None)
         for library in (self.ours, self.peer):
             for name, folder in folders.items():

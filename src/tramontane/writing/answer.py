@@ -44,9 +44,9 @@ from tramontane.writing.speak import ExpertInPlace, shares_in, speak
 NUM_HITS = 6
 MAX_QUOTATIONS = 3
 # A further sentence must come near the best one.
-NEAR_BEST = 0.75
+NEAR_BEST = 0.6
 # What the base reads before it quotes.
-NUM_PASSAGES_READ, NUM_READ = 3, 16
+NUM_PASSAGES_READ, NUM_READ = 3, 14
 MAX_QUESTION_CHARACTERS = 4_000
 OWN_WORDS_TOKENS = 120
 PROSE_TOKENS = 250
