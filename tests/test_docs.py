@@ -1,4 +1,4 @@
-"""What the guides say is so: links lead somewhere, commands exist, the README's answers are real."""
+"""What the guides say is so: links lead somewhere, commands and options exist."""
 
 import re
 import shlex

@@ -11,7 +11,6 @@ from gguf import GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-
 from tiny_files import (
     FFN_WIDTH,
     HEAD_WIDTH,
@@ -22,6 +21,7 @@ from tiny_files import (
     gguf_tensors,
     write_gguf,
 )
+
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tramontane.checkpoint.gguf_file import read_gguf
 from tramontane.checkpoint.tensors import BLOCKS

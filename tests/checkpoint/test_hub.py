@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hub_server import COMMIT, Hub, Repository
 from test_hf_tokenizer import save_byte_level
-
 from tiny_files import alphabet, write_gguf
+
 from tramontane.checkpoint import hub_download
 from tramontane.checkpoint.pull import pull
 from tramontane.checkpoint.store import Store
