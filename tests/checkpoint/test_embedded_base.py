@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tiny_files import write_gguf
+
 from tramontane.checkpoint import embedded_base
 from tramontane.checkpoint.pull import pull
 from tramontane.checkpoint.store import Store

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_files import CONTROL, TEMPLATE, byte_level, save_byte_level
 from tokenizers import (
     AddedToken,
     Tokenizer,
@@ -15,7 +16,6 @@ from tokenizers import (
     processors,
 )
 
-from tiny_files import CONTROL, TEMPLATE, byte_level, save_byte_level
 from tramontane.checkpoint import hf_tokenizer
 from tramontane.checkpoint.hf_tokenizer import tokenizer_in
 from tramontane.errors import TokenizerError

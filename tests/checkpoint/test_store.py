@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from tiny_files import write_gguf
+
 from tramontane.checkpoint.pull import pull
 from tramontane.checkpoint.store import Store
 from tramontane.errors import CheckpointError, HashMismatch, ModelNotFound, NotFound
