@@ -136,13 +136,13 @@ def open_gguf(path: Path, sha256: str | None, hash_file: Callable[[Path], str]) 
 def open_folder(path: Path, sha256: str | None, hash_file: Callable[[Path], str]) -> Checkpoint:
     folder = read_folder(path)
     config_file = path / "config.json"
-    config = hf_config(config_file, folder.config)
-    names = hf_architecture_of(config_file, folder.config).names
+    architecture = hf_architecture_of(config_file, folder.config, folder.tensors)
+    config = hf_config(config_file, folder.config, architecture)
     return Checkpoint(
         name=path.resolve().name,
         config=config,
         files=folder.files,
-        tensors=map_tensors(path, folder.tensors, names, config),
+        tensors=map_tensors(path, folder.tensors, architecture.names, config),
         metadata=folder.config,
         make_tokenizer=lambda: tokenizer_in(path, folder.config),
         hash_file=hash_file,
