@@ -105,6 +105,37 @@ HF_NAMES: NameMap = {
     "output.weight": (Place("lm_head.weight"),),
 }
 
+MISTRAL_NAMES: NameMap = {
+    "embedding.weight": (Place("tok_embeddings.weight"),),
+    "layers.{l}.attention_norm.weight": (Place("layers.{l}.attention_norm.weight"),),
+    "layers.{l}.attention.query.weight": (Place("layers.{l}.attention.wq.weight"),),
+    "layers.{l}.attention.key.weight": (Place("layers.{l}.attention.wk.weight"),),
+    "layers.{l}.attention.value.weight": (Place("layers.{l}.attention.wv.weight"),),
+    "layers.{l}.attention.output.weight": (Place("layers.{l}.attention.wo.weight"),),
+    "layers.{l}.ffn_norm.weight": (Place("layers.{l}.ffn_norm.weight"),),
+    "layers.{l}.ffn.gate.weight": (Place("layers.{l}.feed_forward.w1.weight"),),
+    "layers.{l}.ffn.up.weight": (Place("layers.{l}.feed_forward.w3.weight"),),
+    "layers.{l}.ffn.down.weight": (Place("layers.{l}.feed_forward.w2.weight"),),
+    "layers.{l}.route.weight": (
+        Place("layers.{l}.feed_forward.gate.weight"),
+        Place("layers.{l}.block_sparse_moe.gate.weight"),
+    ),
+    "layers.{l}.experts.gate.weight": (
+        Place("layers.{l}.feed_forward.experts.{e}.w1.weight"),
+        Place("layers.{l}.block_sparse_moe.experts.{e}.w1.weight"),
+    ),
+    "layers.{l}.experts.up.weight": (
+        Place("layers.{l}.feed_forward.experts.{e}.w3.weight"),
+        Place("layers.{l}.block_sparse_moe.experts.{e}.w3.weight"),
+    ),
+    "layers.{l}.experts.down.weight": (
+        Place("layers.{l}.feed_forward.experts.{e}.w2.weight"),
+        Place("layers.{l}.block_sparse_moe.experts.{e}.w2.weight"),
+    ),
+    "final_norm.weight": (Place("norm.weight"),),
+    "output.weight": (Place("output.weight"),),
+}
+
 # Tensors that some files carry and that change nothing, by the end of their name.
 IGNORED_ENDINGS = ("rotary_emb.inv_freq",)
 
@@ -207,6 +238,9 @@ HF_ARCHITECTURES = (
     Architecture("granite", "granite", HF_NAMES, reads=HF_MULTIPLIERS),
     Architecture("granitemoe", "granitemoe", HF_NAMES, reads=HF_MULTIPLIERS | HF_EXPERTS),
 )
+
+# Mistral's own layout has no word for an architecture: it is always this one.
+MISTRAL = Architecture("mistral", "llama", MISTRAL_NAMES, "pairs")
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
