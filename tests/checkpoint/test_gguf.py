@@ -24,6 +24,7 @@ from tiny_files import (
 
 from tramontane.checkpoint.blocks import BLOCKS
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tramontane.checkpoint.finite import first_not_finite
 from tramontane.checkpoint.gguf_file import read_gguf
 from tramontane.errors import CheckpointError, TokenizerError
 from tramontane.files import sha256_of
@@ -376,6 +377,46 @@ def put_over(writer, key, value, kind, sub_type=None):
     from gguf.gguf_writer import GGUFValue
 
     writer.kv_data[0][key] = GGUFValue(value=value, type=kind, sub_type=sub_type)
+
+
+@pytest.mark.parametrize("bits", [0x7C00, 0xFC00, 0x7E01], ids=["inf", "-inf", "nan"])
+@pytest.mark.parametrize("quantisation", [kind for kind in WRITTEN if kind.startswith("Q")])
+def test_a_scale_that_is_no_number_is_named(tmp_path, quantisation, bits):
+    file = write_gguf(tmp_path / "nan.gguf", quantisation)
+    tensor = open_checkpoint(file).tensors["layers.1.ffn.down.weight"]
+    with file.open("r+b") as opened:
+        opened.seek(tensor.offset + 3 * BLOCKS[quantisation][1])
+        opened.write(struct.pack("<H", bits))
+    with pytest.raises(CheckpointError, match="number 96 of tensor .* infinite or no number"):
+        open_checkpoint(file).read("layers.1.ffn.down.weight")
+    open_checkpoint(file).read("layers.0.ffn.down.weight")
+
+
+@pytest.mark.parametrize("name", ["final_norm", "layers.1.ffn_norm", "layers.0.route"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_weight_that_is_no_number_is_named(tmp_path, name, number):
+    file = write_gguf(tmp_path / "nan.gguf", num_experts=4)
+    tensor = open_checkpoint(file).tensors[f"{name}.weight"]
+    with file.open("r+b") as opened:
+        opened.seek(tensor.offset + 7 * 4)
+        opened.write(struct.pack("<f", number))
+    with pytest.raises(CheckpointError, match=f"nan.gguf: number 7 of tensor {name}.weight"):
+        open_checkpoint(file).read(f"{name}.weight")
+
+
+@pytest.mark.parametrize("quantisation", QUANTISATIONS)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_what_counts_as_finite_is_what_numpy_says(quantisation, data):
+    numbers, block_bytes = BLOCKS[quantisation]
+    raw = data.draw(st.binary(min_size=4 * block_bytes, max_size=4 * block_bytes))
+    packed = np.frombuffer(raw, np.uint8)
+    with np.errstate(all="ignore"):
+        values = dequantize(packed.reshape(4, -1), GGMLQuantizationType[quantisation])
+    # A block's numbers stand or fall together.
+    broken = ~np.isfinite(np.asarray(values, np.float32).reshape(4, numbers)).all(axis=1)
+    place = first_not_finite(packed, quantisation)
+    assert place == (int(broken.argmax()) * numbers if broken.any() else None)
 
 
 def test_a_file_that_shrinks_while_open_is_an_error(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tramontane.checkpoint.blocks import BLOCKS, NUMBERS_IN_BLOCKS
+from tramontane.checkpoint.finite import first_not_finite
 from tramontane.errors import CheckpointError
 
 
@@ -57,7 +58,7 @@ def read_tensor(tensor: TensorAt) -> np.ndarray:
 
 
 def read_bytes(tensor: TensorAt) -> np.ndarray:
-    """Returns the raw bytes of one piece.
+    """Returns the raw bytes of one piece, which stand for finite numbers.
 
     Read, not mapped: a file that shrinks under a mapping kills the process, here it is an error.
     """
@@ -66,6 +67,12 @@ def read_bytes(tensor: TensorAt) -> np.ndarray:
         raise CheckpointError(
             f"{tensor.file}: tensor {tensor.name} should have {tensor.num_bytes} bytes, "
             f"{raw.size} are left; did the file change while it was open?"
+        )
+    if (place := first_not_finite(raw, tensor.type)) is not None:
+        raise CheckpointError(
+            f"{tensor.file}: number {place} of tensor {tensor.name} ({tensor.type}) is infinite or "
+            "no number, and would be in every answer; the file is damaged or was made wrongly, "
+            "pull it again or take another quantisation"
         )
     return raw
 
