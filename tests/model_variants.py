@@ -50,7 +50,7 @@ VARIANTS = (
     Variant("llama", "as many key heads as query heads", {"num_key_value_heads": 6}),
     Variant("llama", "one key head", {"num_key_value_heads": 1}),
     Variant("llama", "linear RoPE scaling", {"rope_parameters": LINEAR}),
-    Variant("llama", "llama3 RoPE scaling", {"rope_parameters": LLAMA3}, (FOLDER,)),
+    Variant("llama", "llama3 RoPE scaling", {"rope_parameters": LLAMA3}),
     Variant(
         "llama",
         "large rope_theta",

@@ -5,6 +5,7 @@ is what llama.cpp's converter makes of Llama's: the two rows that RoPE turns tog
 """
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -78,6 +79,8 @@ def write_gguf_model(folder: Path, path: Path) -> Path:
     if rope["rope_type"] == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rope["factor"])
+    elif rope["rope_type"] == "llama3":
+        writer.add_tensor("rope_freqs.weight", llama3_factors(config["head_dim"], rope))
     if window := config.get("sliding_window"):
         writer.add_sliding_window(window)
     if experts := config.get("num_local_experts") or config.get("num_experts"):
@@ -98,6 +101,18 @@ def write_gguf_model(folder: Path, path: Path) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def llama3_factors(head_width: int, rope: dict[str, float]) -> np.ndarray:
+    """Returns what each frequency is divided by, which GGUF has as a tensor, not as metadata."""
+    factors = []
+    for pair in range(0, head_width, 2):
+        wavelength = 2 * math.pi * rope["rope_theta"] ** (pair / head_width)
+        turns = rope["original_max_position_embeddings"] / wavelength
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        smooth = min(max((turns - low) / (high - low), 0.0), 1.0)
+        factors.append(1 / ((1 - smooth) / rope["factor"] + smooth))
+    return np.array(factors, np.float32)
 
 
 def with_experts_together(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
