@@ -13,6 +13,7 @@ from tramontane.errors import PullError
 ROOT = Path(__file__).parents[1]
 # Pulled once and kept beside the virtual environment, where git doesn't look.
 MODELS = ROOT / ".test-models"
+WRITER = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,15 @@ def smollm2_path() -> Path:
 @pytest.fixture(scope="session")
 def smollm2(smollm2_path: Path) -> Checkpoint:
     return open_checkpoint(smollm2_path)
+
+
+@pytest.fixture(scope="session")
+def writer() -> Checkpoint:
+    """A base that can write: TRAMONTANE_TEST_WRITER names its file; it is never downloaded."""
+    path = Path(os.environ.get("TRAMONTANE_TEST_WRITER", MODELS / WRITER))
+    if not path.is_file():
+        pytest.skip(f"{path} isn't there: a base that can write (TRAMONTANE_TEST_WRITER names one)")
+    return open_checkpoint(path)
 
 
 @pytest.fixture(scope="session")

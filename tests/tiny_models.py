@@ -24,6 +24,8 @@ SIZES = {
     "pad_token_id": None,
 }
 
+ENDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
 
 def randomise(model: nn.Module, seed: int) -> None:
     """Gives every parameter a scale at which states stay near 1 and attention isn't uniform."""
@@ -41,18 +43,39 @@ def randomise(model: nn.Module, seed: int) -> None:
                 parameter.copy_(1.5 * noise / parameter.shape[-1] ** 0.5)
 
 
+# What a kind's config has beside SIZES; None takes a key of SIZES away.
+KINDS: dict[str, dict[str, object]] = {
+    "llama": {},
+    "mistral": {},
+    "qwen2": {},
+    # At their own default of 1 attention is so sharp that it blows rounding up.
+    "granite": {"head_dim": None, "attention_multiplier": 0.35},
+    "mixtral": {"num_local_experts": 5, "num_experts_per_tok": 2},
+    "olmoe": {
+        "head_dim": None,
+        "num_key_value_heads": 6,
+        "num_experts": 8,
+        "num_experts_per_tok": 3,
+        "norm_topk_prob": False,
+    },
+    "granitemoe": {
+        "head_dim": None,
+        "attention_multiplier": 0.35,
+        "num_local_experts": 6,
+        "num_experts_per_tok": 2,
+    },
+}
+CLASS_NAMES = {"granitemoe": "GraniteMoe"}
+
+
 def save_tiny(kind: str, folder: Path, *, seed: int = 0, **changes) -> nn.Module:
-    """Writes a random "llama", "mistral" or "mixtral" and returns transformers' model of it."""
+    """Writes a random model of one of KINDS and returns transformers' model of it."""
     transformers = __import__("transformers")
-    config_class, model_class = {
-        "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
-        "mistral": (transformers.MistralConfig, transformers.MistralForCausalLM),
-        "mixtral": (transformers.MixtralConfig, transformers.MixtralForCausalLM),
-    }[kind]
-    sizes = SIZES | changes
-    if kind == "mixtral":
-        sizes = {"num_local_experts": 5, "num_experts_per_tok": 2} | sizes
-    model = model_class(config_class(**sizes)).eval().float()
+    class_name = CLASS_NAMES.get(kind, kind.capitalize())
+    merged = SIZES | KINDS[kind]
+    sizes = {key: value for key, value in merged.items() if value is not None or key in ENDS}
+    config = getattr(transformers, f"{class_name}Config")(**(sizes | changes))
+    model = getattr(transformers, f"{class_name}ForCausalLM")(config).eval().float()
     randomise(model, seed)
     model.save_pretrained(folder, safe_serialization=True)
     return model

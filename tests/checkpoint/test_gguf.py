@@ -22,13 +22,16 @@ from tiny_files import (
     write_gguf,
 )
 
+from tramontane.checkpoint.blocks import BLOCKS
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tramontane.checkpoint.finite import first_not_finite
 from tramontane.checkpoint.gguf_file import read_gguf
-from tramontane.checkpoint.tensors import BLOCKS
 from tramontane.errors import CheckpointError, TokenizerError
 from tramontane.files import sha256_of
 
 QUANTISATIONS = tuple(BLOCKS)
+# Those that the gguf package can write; of the others it only reads blocks.
+WRITTEN = tuple(kind for kind in QUANTISATIONS if not kind.endswith("_K"))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def tiny_gguf(tmp_path_factory) -> Path:
     return write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf", "Q8_0")
 
 
-@pytest.mark.parametrize("quantisation", QUANTISATIONS)
+@pytest.mark.parametrize("quantisation", WRITTEN)
 def test_numbers_equal_those_of_gguf(tmp_path, quantisation):
     checkpoint = open_checkpoint(write_gguf(tmp_path / "tiny.gguf", quantisation))
     kind = GGMLQuantizationType[quantisation]
@@ -81,6 +84,23 @@ def test_any_block_equals_ggufs(quantisation, data):
         wanted = dequantize(packed.reshape(4, -1), GGMLQuantizationType[quantisation])
         got = ours(packed, quantisation, (4, numbers))
     np.testing.assert_array_equal(got, np.asarray(wanted, np.float32).reshape(4, numbers))
+
+
+@pytest.mark.parametrize("byte", [0x00, 0x01, 0x7F, 0x80, 0xFB, 0xFF])
+@pytest.mark.parametrize("quantisation", QUANTISATIONS)
+def test_blocks_that_hurt_equal_ggufs(quantisation, byte):
+    """All bytes alike but the scales: subnormal, largest, negative, infinite and no number."""
+    from tramontane.checkpoint.tensors import dequantize as ours
+
+    numbers, block_bytes = BLOCKS[quantisation]
+    scales = np.array([0x0001, 0x7BFF, 0x8001, 0xFBFF, 0x7C00, 0x7E00], "<u2").view(np.uint8)
+    blocks = np.full((6, block_bytes), byte, np.uint8)
+    at = block_bytes - 2 if quantisation == "Q6_K" else 0
+    blocks[:, at : at + 2] = scales.reshape(6, 2)
+    with np.errstate(all="ignore"):
+        wanted = dequantize(blocks, GGMLQuantizationType[quantisation])
+        got = ours(blocks.reshape(-1), quantisation, (6, numbers))
+    np.testing.assert_array_equal(got, np.asarray(wanted, np.float32).reshape(6, numbers))
 
 
 def test_the_config_says_what_was_written(tiny_gguf):
@@ -299,7 +319,7 @@ ABSURD = [
     (head(1, 0) + row(b"t", [HUGE]), "t of shape"),
     (head(1, 0) + row(b"t", [1 << 62, 1 << 62, 1 << 62, 1 << 62]), "t of shape"),
     (head(1, 0) + row(b"t", [32], 999), "t is of type number 999"),
-    (head(1, 0) + row(b"t", [256], 12), "t is of type Q4_K; supported are .*Q4_0"),
+    (head(1, 0) + row(b"t", [256], 10), "t is of type Q2_K; supported are .*Q4_0"),
     (head(1, 0) + row(b"t", [33], 2), "rows of 33 numbers are no whole Q4_0 blocks"),
     (head(1, 0) + row(b"t", [32], 0, 7), "t at 7 is not aligned"),
     (head(1, 0) + row(b"t", [32], 0, 1 << 40), "should end at byte"),
@@ -357,6 +377,46 @@ def put_over(writer, key, value, kind, sub_type=None):
     from gguf.gguf_writer import GGUFValue
 
     writer.kv_data[0][key] = GGUFValue(value=value, type=kind, sub_type=sub_type)
+
+
+@pytest.mark.parametrize("bits", [0x7C00, 0xFC00, 0x7E01], ids=["inf", "-inf", "nan"])
+@pytest.mark.parametrize("quantisation", [kind for kind in WRITTEN if kind.startswith("Q")])
+def test_a_scale_that_is_no_number_is_named(tmp_path, quantisation, bits):
+    file = write_gguf(tmp_path / "nan.gguf", quantisation)
+    tensor = open_checkpoint(file).tensors["layers.1.ffn.down.weight"]
+    with file.open("r+b") as opened:
+        opened.seek(tensor.offset + 3 * BLOCKS[quantisation][1])
+        opened.write(struct.pack("<H", bits))
+    with pytest.raises(CheckpointError, match="number 96 of tensor .* infinite or no number"):
+        open_checkpoint(file).read("layers.1.ffn.down.weight")
+    open_checkpoint(file).read("layers.0.ffn.down.weight")
+
+
+@pytest.mark.parametrize("name", ["final_norm", "layers.1.ffn_norm", "layers.0.route"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_a_weight_that_is_no_number_is_named(tmp_path, name, number):
+    file = write_gguf(tmp_path / "nan.gguf", num_experts=4)
+    tensor = open_checkpoint(file).tensors[f"{name}.weight"]
+    with file.open("r+b") as opened:
+        opened.seek(tensor.offset + 7 * 4)
+        opened.write(struct.pack("<f", number))
+    with pytest.raises(CheckpointError, match=f"nan.gguf: number 7 of tensor {name}.weight"):
+        open_checkpoint(file).read(f"{name}.weight")
+
+
+@pytest.mark.parametrize("quantisation", QUANTISATIONS)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_what_counts_as_finite_is_what_numpy_says(quantisation, data):
+    numbers, block_bytes = BLOCKS[quantisation]
+    raw = data.draw(st.binary(min_size=4 * block_bytes, max_size=4 * block_bytes))
+    packed = np.frombuffer(raw, np.uint8)
+    with np.errstate(all="ignore"):
+        values = dequantize(packed.reshape(4, -1), GGMLQuantizationType[quantisation])
+    # A block's numbers stand or fall together.
+    broken = ~np.isfinite(np.asarray(values, np.float32).reshape(4, numbers)).all(axis=1)
+    place = first_not_finite(packed, quantisation)
+    assert place == (int(broken.argmax()) * numbers if broken.any() else None)
 
 
 def test_a_file_that_shrinks_while_open_is_an_error(tmp_path):

@@ -73,7 +73,7 @@ def ggufs(tmp_path_factory) -> dict[str, bytes]:
         for quantisation in ("Q4_0", "Q8_0", "F16")
     }
     # One that isn't supported, and files that are no model.
-    return files | {"tiny.Q4_K_M.gguf": b"GGUF", "README.md": b"# tiny", "mmproj-F16.gguf": b"GGUF"}
+    return files | {"tiny.Q3_K_M.gguf": b"GGUF", "README.md": b"# tiny", "mmproj-F16.gguf": b"GGUF"}
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +136,14 @@ def test_the_choice_among_quantisations(hub, store, ggufs, wanted, taken):
     record = pull(f"hf:ada/tiny{wanted}", store, lambda what, *_: said.append(what))
     assert record.path.name == taken
     # What is chosen for someone is said, with what else there is.
-    assert ("taking Q4_0; there are also F16, Q4_K_M, Q8_0" in said) == (not wanted)
+    assert ("taking Q4_0; there are also F16, Q3_K_M, Q8_0" in said) == (not wanted)
 
 
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (":Q5_0", r"has no 'Q5_0'; there are: F16, Q4_0, Q4_K_M, Q8_0"),
-        (":Q4_K_M", r"Q4_K_M holds blocks that aren't supported; supported are .*there are: F16"),
+        (":Q5_0", r"has no 'Q5_0'; there are: F16, Q3_K_M, Q4_0, Q8_0"),
+        (":Q3_K_M", r"Q3_K_M holds blocks that aren't supported; supported are .*there are: F16"),
         (":nothing.gguf", r"has no 'nothing.gguf'; there are"),
     ],
 )
@@ -161,8 +161,8 @@ def test_a_quantisation_that_is_missing_lists_those_there(hub, store, ggufs, wan
         ({"README.md": b""}, "no GGUF and no config.json with safetensors"),
         ({"pytorch_model.bin": b"", "config.json": b"{}"}, "only pickled weights"),
         (
-            {"a.Q4_K_M.gguf": b"", "b.IQ2_XS.gguf": b""},
-            "nothing in it is supported.*IQ2_XS, Q4_K_M",
+            {"a.Q3_K_M.gguf": b"", "b.IQ2_XS.gguf": b""},
+            "nothing in it is supported.*IQ2_XS, Q3_K_M",
         ),
         ({"a.Q4_0.gguf": b"", "b.Q4_0.gguf": b""}, "several Q4_0 models: a.Q4_0.gguf, b.Q4_0.gguf"),
     ],

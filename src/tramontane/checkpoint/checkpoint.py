@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tramontane.checkpoint.families import MISTRAL
 from tramontane.checkpoint.gguf_config import architecture_of as gguf_architecture_of
 from tramontane.checkpoint.gguf_config import gguf_config
 from tramontane.checkpoint.gguf_file import parts_of, read_gguf
@@ -16,8 +17,10 @@ from tramontane.checkpoint.hf_config import architecture_of as hf_architecture_o
 from tramontane.checkpoint.hf_config import hf_config
 from tramontane.checkpoint.hf_tokenizer import tokenizer_in
 from tramontane.checkpoint.mapping import map_tensors
+from tramontane.checkpoint.mistral_config import mistral_config
+from tramontane.checkpoint.mistral_folder import PARAMS, read_mistral_folder, tokenizer_file
 from tramontane.checkpoint.model_config import ModelConfig
-from tramontane.checkpoint.safetensors_folder import PICKLED, read_folder
+from tramontane.checkpoint.safetensors_folder import INDEX, PICKLED, SINGLE, read_folder
 from tramontane.checkpoint.tensors import TensorAt, read_tensor
 from tramontane.errors import CheckpointError
 from tramontane.files import sha256_of
@@ -85,7 +88,8 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Returns the model in a .gguf file (or any part of a split one), or in a folder.
 
-    A folder holds config.json with safetensors, or GGUF files of one model. `sha256` is the
+    A folder holds config.json with safetensors, Mistral's params.json with consolidated
+    safetensors, or GGUF files of one model. `sha256` is the
     model's hash where it is known already; otherwise it is computed with `hash_file` when first
     asked for. Raises CheckpointError naming the file and the culprit.
     """
@@ -108,6 +112,9 @@ def open_checkpoint(
             names = ", ".join(sorted(file.name for file in first_parts))
             raise CheckpointError(f"{path}: several models are there: {names}; give one of them")
         return open_gguf(first_parts.pop(), sha256, hash_file)
+    has_hf_weights = (path / SINGLE).is_file() or (path / INDEX).is_file()
+    if (path / PARAMS).is_file() and not has_hf_weights:
+        return open_mistral_folder(path, sha256, hash_file)
     return open_folder(path, sha256, hash_file)
 
 
@@ -136,15 +143,39 @@ def open_gguf(path: Path, sha256: str | None, hash_file: Callable[[Path], str]) 
 def open_folder(path: Path, sha256: str | None, hash_file: Callable[[Path], str]) -> Checkpoint:
     folder = read_folder(path)
     config_file = path / "config.json"
-    config = hf_config(config_file, folder.config)
-    names = hf_architecture_of(config_file, folder.config).names
+    architecture = hf_architecture_of(config_file, folder.config, folder.tensors)
+    config = hf_config(config_file, folder.config, architecture)
     return Checkpoint(
         name=path.resolve().name,
         config=config,
         files=folder.files,
-        tensors=map_tensors(path, folder.tensors, names, config),
+        tensors=map_tensors(path, folder.tensors, architecture.names, config),
         metadata=folder.config,
         make_tokenizer=lambda: tokenizer_in(path, folder.config),
+        hash_file=hash_file,
+        known_sha256=sha256,
+    )
+
+
+def open_mistral_folder(
+    path: Path, sha256: str | None, hash_file: Callable[[Path], str]
+) -> Checkpoint:
+    folder = read_mistral_folder(path)
+    config = mistral_config(path / PARAMS, folder.config)
+
+    def make_tokenizer() -> "Tokenizer":
+        from tramontane.tokenizer.mistral_tokenizer import MistralTokenizer
+
+        file = tokenizer_file(path)
+        return MistralTokenizer(file) if file else tokenizer_in(path, folder.config)
+
+    return Checkpoint(
+        name=path.resolve().name,
+        config=config,
+        files=folder.files,
+        tensors=map_tensors(path, folder.tensors, MISTRAL.names, config),
+        metadata=folder.config,
+        make_tokenizer=make_tokenizer,
         hash_file=hash_file,
         known_sha256=sha256,
     )

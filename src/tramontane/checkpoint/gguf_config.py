@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from tramontane.checkpoint.closest import closest
 from tramontane.checkpoint.families import GGUF_ARCHITECTURES, Architecture
 from tramontane.checkpoint.gguf_file import GGUFFile
-from tramontane.checkpoint.model_config import ModelConfig, RopeScaling
+from tramontane.checkpoint.model_config import MULTIPLIERS, ModelConfig, RopeScaling
 from tramontane.errors import CheckpointError
 
 # Keys that would change the answers, with the values at which they change nothing.
@@ -34,8 +35,8 @@ def architecture_of(gguf: GGUFFile) -> Architecture:
             return architecture
     supported = ", ".join(architecture.word for architecture in GGUF_ARCHITECTURES)
     raise CheckpointError(
-        f"{gguf.files[0]}: architecture {word!r} is not supported; supported in GGUF: {supported} "
-        "(Llama, Mistral, SmolLM and Mixtral models)"
+        f"{gguf.files[0]}: architecture {repr(word)[:80]} is not supported; supported in GGUF: "
+        f"{supported}. {closest(word, GGUF_ARCHITECTURES, gguf.tensors)}"
     )
 
 
@@ -47,6 +48,8 @@ def gguf_config(gguf: GGUFFile) -> ModelConfig:
     architecture = architecture_of(gguf)
     keys = Keys(gguf.files[0], gguf.metadata, architecture.word)
     for key, neutral in NEUTRAL.items():
+        if key in architecture.reads.values():
+            continue
         value = keys.get(key, neutral[0])
         if value not in neutral:
             raise keys.fault(key, value, "which isn't supported and would change the answers")
@@ -58,10 +61,14 @@ def gguf_config(gguf: GGUFFile) -> ModelConfig:
             raise keys.fault(
                 key, keys.get(key), f"only the head's own width {head_width} is supported"
             )
-    num_base_experts = keys.whole("expert_count", 0)
+    read = {
+        name: keys.of_field(name, key, architecture.defaults)
+        for name, key in architecture.reads.items()
+    }
+    is_mixtral = architecture.word == "llama" and read["num_base_experts"]
     try:
         return ModelConfig(
-            family="mixtral" if num_base_experts else architecture.family,
+            family="mixtral" if is_mixtral else architecture.family,
             vocab_size=vocab_size_of(gguf, keys),
             model_width=model_width,
             ffn_width=keys.whole("feed_forward_length"),
@@ -71,13 +78,12 @@ def gguf_config(gguf: GGUFFile) -> ModelConfig:
             head_width=head_width,
             norm_eps=keys.real("attention.layer_norm_rms_epsilon"),
             rope_theta=keys.real("rope.freq_base", 10000.0),
-            rope_layout="pairs",
+            rope_layout=architecture.rope_layout,
             rope_scaling=rope_scaling_of(keys),
             max_context_tokens=keys.whole("context_length"),
             ties_embeddings="output.weight" not in gguf.tensors,
-            num_base_experts=num_base_experts,
-            num_chosen_experts=keys.whole("expert_used_count", 0) if num_base_experts else 0,
-            sliding_window=keys.whole("attention.sliding_window", 0) or None,
+            **architecture.implies,
+            **read,
         )
     except CheckpointError as error:
         if str(error).startswith(str(gguf.files[0])):
@@ -132,6 +138,16 @@ class Keys:
         if type(value) not in (int, float):
             raise self.fault(key, value, "a number was expected")
         return float(value)
+
+    def of_field(self, name: str, key: str, defaults: Mapping[str, object]) -> object:
+        """Returns the value of a further field of ModelConfig, by the kind that field has."""
+        if name in defaults and self.get(key) is None:
+            return defaults[name]
+        if name not in MULTIPLIERS:
+            # llama.cpp reads a window of 0 as none.
+            return self.whole(key) or (None if name == "sliding_window" else 0)
+        # As it reads a multiplier that is 0 or isn't there as the usual arithmetic.
+        return self.real(key, 0.0) or (None if name == "attention_multiplier" else 1.0)
 
     def fault(self, key: str, value: object, why: str) -> CheckpointError:
         shown = repr(value)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tramontane.checkpoint.tensors import BLOCKS, TensorAt, num_bytes_of
+from tramontane.checkpoint.blocks import BLOCKS
+from tramontane.checkpoint.tensors import TensorAt, num_bytes_of
 from tramontane.errors import CheckpointError
 
 MAGIC = b"GGUF"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from tramontane.checkpoint.families import GGUF_ARCHITECTURES
-from tramontane.checkpoint.hf_config import hf_config, read_json
+from tramontane.checkpoint.hf_config import architecture_of, hf_config, read_json
 from tramontane.checkpoint.hub_cache import cache_folder
 from tramontane.checkpoint.hub_choice import Choice, choose
 from tramontane.checkpoint.hub_download import HubFile, fetch_blob, gigabytes, hub_errors
@@ -148,7 +148,9 @@ def fetch_all(files: list[HubFile], store: Store, report: Report) -> list[Path]:
         before += file.num_bytes
         report_bytes(0, before)
         if file.name == "config.json":
-            hf_config(path, read_json(path))  # refuses an unknown architecture before the weights
+            config = read_json(path)
+            # Refuses an unknown architecture before the weights.
+            hf_config(path, config, architecture_of(path, config))
     return paths
 
 

@@ -4,13 +4,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tramontane.checkpoint.blocks import BLOCKS
 from tramontane.checkpoint.gguf_file import PART_NAME
 from tramontane.checkpoint.safetensors_folder import INDEX, PICKLED, SINGLE, TOKENIZER_FILES
-from tramontane.checkpoint.tensors import BLOCKS
 from tramontane.errors import ModelNotFound
 
 # Taken in this order when none is named: small and fast on a CPU first.
-PREFERRED = ("Q4_0", "Q4_1", "Q8_0", "BF16", "F16", "F32")
+PREFERRED = ("Q4_0", "Q4_1", "Q4_K_M", "Q4_K_S", "Q5_0", "Q5_1", "Q5_K_M", "Q5_K_S", "Q6_K", "Q8_0")
+PREFERRED += ("BF16", "F16", "F32")
 QUANTISATION = re.compile(
     r"(?<![A-Z0-9])(I?Q\d+(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|F(?:P)?16|F(?:P)?32|MXFP4|NVFP4)(?![A-Z0-9])"
 )

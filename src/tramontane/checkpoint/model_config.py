@@ -21,6 +21,18 @@ LARGEST = {
     "num_chosen_experts": 4096,
     "sliding_window": 1 << 30,
 }
+MULTIPLIERS = (
+    "embedding_multiplier",
+    "attention_multiplier",
+    "residual_multiplier",
+    "logits_scaling",
+)
+SWITCHES = (
+    "ties_embeddings",
+    "renormalises_route",
+    "has_attention_bias",
+    "has_query_key_norm",
+)
 MAY_BE_ZERO = {"num_base_experts", "num_chosen_experts"}
 
 
@@ -59,8 +71,19 @@ class ModelConfig:
     """A model's sizes and choices, the same whichever format they were read from.
 
     `rope_layout` says which elements of a head turn together: "halves" pairs i with
-    i + head_width/2 (Hugging Face files), "pairs" pairs neighbours (GGUF files of Llama and
-    Mixtral, whose query and key rows are stored in that order).
+    i + head_width/2 (Hugging Face files), "pairs" pairs neighbours (Mistral's own files, GGUF files
+    of Llama and Granite, whose query and key rows are stored in that order).
+
+    What only some families do is off by default:
+
+    has_attention_bias        a bias on queries, keys and values
+    has_query_key_norm        queries and keys are normed, each over its whole width before heads
+    renormalises_route        the weights of the chosen experts add up to 1
+    sliding_window            how many tokens a token sees, itself included
+    embedding_multiplier      the embedding times this
+    attention_multiplier      query times key is scaled by this, and not by 1/sqrt(head_width)
+    residual_multiplier       what a block gives is multiplied by this before it is added
+    logits_scaling            the logits are divided by this
     """
 
     family: str
@@ -82,6 +105,11 @@ class ModelConfig:
     renormalises_route: bool = True
     sliding_window: int | None = None
     has_attention_bias: bool = False
+    has_query_key_norm: bool = False
+    embedding_multiplier: float = 1.0
+    attention_multiplier: float | None = None
+    residual_multiplier: float = 1.0
+    logits_scaling: float = 1.0
 
     def __post_init__(self):
         for name, largest in LARGEST.items():
@@ -91,6 +119,12 @@ class ModelConfig:
             check_count(name, value, 0 if name in MAY_BE_ZERO else 1, largest)
         check_positive("norm_eps", self.norm_eps)
         check_positive("rope_theta", self.rope_theta)
+        for name in MULTIPLIERS:
+            if (value := getattr(self, name)) is not None:
+                check_positive(name, value)
+        for name in SWITCHES:
+            if type(value := getattr(self, name)) is not bool:
+                raise CheckpointError(f"{name} is {str(value)[:80]!r}; true or false was expected")
         if self.num_heads % self.num_kv_heads:
             raise CheckpointError(
                 f"num_heads={self.num_heads} must be a multiple of num_kv_heads={self.num_kv_heads}"

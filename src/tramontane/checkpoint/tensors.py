@@ -1,9 +1,4 @@
-"""Where a tensor's bytes lie, and what numbers they stand for.
-
-A block is the smallest piece a type stores: one number, or 32 numbers that share a scale. The
-formulas are llama.cpp's (ggml-quants.c): Q4_0 w = d (q - 8), Q4_1 w = d q + m, Q8_0 w = d q, with
-d and m in float16 and all arithmetic in float32.
-"""
+"""Where a tensor's bytes lie, and how they are read as numbers."""
 
 import math
 from dataclasses import dataclass
@@ -11,17 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tramontane.checkpoint.blocks import BLOCKS, NUMBERS_IN_BLOCKS
+from tramontane.checkpoint.finite import first_not_finite
 from tramontane.errors import CheckpointError
-
-# type: (numbers in a block, bytes of a block)
-BLOCKS = {
-    "F32": (1, 4),
-    "F16": (1, 2),
-    "BF16": (1, 2),
-    "Q4_0": (32, 18),
-    "Q4_1": (32, 20),
-    "Q8_0": (32, 34),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +58,7 @@ def read_tensor(tensor: TensorAt) -> np.ndarray:
 
 
 def read_bytes(tensor: TensorAt) -> np.ndarray:
-    """Returns the raw bytes of one piece.
+    """Returns the raw bytes of one piece, which stand for finite numbers.
 
     Read, not mapped: a file that shrinks under a mapping kills the process, here it is an error.
     """
@@ -80,6 +67,12 @@ def read_bytes(tensor: TensorAt) -> np.ndarray:
         raise CheckpointError(
             f"{tensor.file}: tensor {tensor.name} should have {tensor.num_bytes} bytes, "
             f"{raw.size} are left; did the file change while it was open?"
+        )
+    if (place := first_not_finite(raw, tensor.type)) is not None:
+        raise CheckpointError(
+            f"{tensor.file}: number {place} of tensor {tensor.name} ({tensor.type}) is infinite or "
+            "no number, and would be in every answer; the file is damaged or was made wrongly, "
+            "pull it again or take another quantisation"
         )
     return raw
 
@@ -95,29 +88,5 @@ def dequantize(raw: np.ndarray, tensor_type: str, shape: tuple[int, ...]) -> np.
             f"{raw.nbytes} bytes of {raw.dtype} came for a {tensor_type} tensor of shape {shape}, "
             f"which has {num_bytes_of(tensor_type, shape)} bytes"
         )
-    if tensor_type == "F32":
-        return raw.view("<f4").astype(np.float32).reshape(shape)
-    if tensor_type == "F16":
-        return raw.view("<f2").astype(np.float32).reshape(shape)
-    if tensor_type == "BF16":
-        # The upper half of a float32.
-        return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)
-
-    numbers, block_bytes = BLOCKS[tensor_type]
-    blocks = raw.reshape(-1, block_bytes)
-    scale = blocks[:, :2].copy().view("<f2").astype(np.float32)
-    if tensor_type == "Q8_0":
-        return (blocks[:, 2:].view(np.int8) * scale).reshape(shape)
-
-    # Byte j of a block holds number j in its lower half and number j + 16 in its upper.
-    packed = blocks[:, block_bytes - numbers // 2 :]
-    quants = np.empty((len(blocks), numbers), np.float32)
-    quants[:, : numbers // 2] = packed & 0x0F
-    quants[:, numbers // 2 :] = packed >> 4
-    if tensor_type == "Q4_0":
-        quants -= 8
-        quants *= scale
-    else:
-        quants *= scale
-        quants += blocks[:, 2:4].copy().view("<f2").astype(np.float32)
-    return quants.reshape(shape)
+    _, block_bytes = BLOCKS[tensor_type]
+    return NUMBERS_IN_BLOCKS[tensor_type](raw.reshape(-1, block_bytes)).reshape(shape)

@@ -105,7 +105,7 @@ class Training:
         notes = self.notes.at() if with_expert else None
         attend = WindowAttention(W, self.transformer.config.sliding_window)
         x_TD = self.transformer.run(x_TD, rope, attend, notes, first=self.first)
-        return self.transformer.final_norm(x_TD)
+        return self.transformer.final_states(x_TD)
 
     def take_step(self, trunk_NWD: np.ndarray, windows_NW: np.ndarray) -> float:
         """Learns from one batch; returns its loss in nats per token."""

@@ -1,8 +1,10 @@
 """Causal attention with grouped queries; where keys and values live is the caller's affair.
 
-T tokens, D model width, H query heads, G key heads, d head width.
+T tokens, D model width, H query heads, G key heads, d head width, N the
+width of all heads together.
 """
 
+import math
 from typing import Protocol
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from tramontane.checkpoint.model_config import ModelConfig
+from tramontane.model.rms_norm import RMSNorm
 from tramontane.model.rope import rotate
 
 
@@ -64,13 +67,25 @@ class Attention(nn.Module):
         self.key = nn.Linear(D, G * d, bias=bias)
         self.value = nn.Linear(D, G * d, bias=bias)
         self.output = nn.Linear(H * d, D, bias=False)
+        self.query_norm = self.key_norm = None
+        if config.has_query_key_norm:
+            self.query_norm = RMSNorm(H * d, config.norm_eps)
+            self.key_norm = RMSNorm(G * d, config.norm_eps)
+        # `attend` divides by the root of d, which a model with a scale of its own makes up for.
+        self.query_scale = None
+        if config.attention_multiplier is not None:
+            self.query_scale = config.attention_multiplier * math.sqrt(d)
 
     def forward(self, h_TD: Tensor, rope: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
-        def heads(projection: nn.Linear) -> Tensor:
-            x = linear(h_TD, projection.weight, projection.bias)
-            return x.unflatten(-1, (-1, self.head_width))
-
-        q_THd = rotate(heads(self.query), *rope, self.rope_layout)
-        k_TGd = rotate(heads(self.key), *rope, self.rope_layout)
-        mixed_THd = attend(self.layer, q_THd, k_TGd, heads(self.value))
+        q_TN = linear(h_TD, self.query.weight, self.query.bias)
+        k_TN = linear(h_TD, self.key.weight, self.key.bias)
+        v_TN = linear(h_TD, self.value.weight, self.value.bias)
+        if self.query_norm is not None:
+            q_TN, k_TN = self.query_norm(q_TN), self.key_norm(k_TN)
+        if self.query_scale is not None:
+            q_TN = q_TN * self.query_scale
+        q_THd, k_TGd, v_TGd = (x.unflatten(-1, (-1, self.head_width)) for x in (q_TN, k_TN, v_TN))
+        q_THd = rotate(q_THd, *rope, self.rope_layout)
+        k_TGd = rotate(k_TGd, *rope, self.rope_layout)
+        mixed_THd = attend(self.layer, q_THd, k_TGd, v_TGd)
         return self.output(mixed_THd.flatten(1))

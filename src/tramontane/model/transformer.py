@@ -14,6 +14,7 @@ from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.checkpoint.model_config import ModelConfig
 from tramontane.model.attention import Attend, Attention
 from tramontane.model.feed_forward import BaseExperts, DenseBlock, Route
+from tramontane.model.rms_norm import RMSNorm
 from tramontane.model.rope import angles, frequencies
 
 
@@ -23,24 +24,11 @@ class Notes(Protocol):
     def add_to(self, layer: int, y_TD: Tensor, h_TD: Tensor) -> Tensor: ...
 
 
-class RMSNorm(nn.Module):
-    """x · scale / root mean square of x (Zhang and Sennrich 2019, arXiv 1910.07467)."""
-
-    def __init__(self, width: int, eps: float):
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(width))
-        self.eps = eps
-
-    def forward(self, x_TD: Tensor) -> Tensor:
-        wide_TD = x_TD.float()
-        scaled_TD = wide_TD * torch.rsqrt(wide_TD.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * scaled_TD.to(x_TD.dtype)
-
-
 class Layer(nn.Module):
     def __init__(self, config: ModelConfig, index: int):
         super().__init__()
         self.index = index
+        self.residual_multiplier = config.residual_multiplier
         self.attention_norm = RMSNorm(config.model_width, config.norm_eps)
         self.attention = Attention(config, index)
         self.ffn_norm = RMSNorm(config.model_width, config.norm_eps)
@@ -59,12 +47,16 @@ class Layer(nn.Module):
     def forward(
         self, x_TD: Tensor, rope: tuple[Tensor, Tensor], attend: Attend, notes: Notes | None = None
     ) -> Tensor:
-        x_TD = x_TD + self.attention(self.attention_norm(x_TD), rope, attend)
+        x_TD = self.add(x_TD, self.attention(self.attention_norm(x_TD), rope, attend))
         h_TD = self.ffn_norm(x_TD)
         y_TD = self.block(h_TD)
         if notes is not None:
             y_TD = notes.add_to(self.index, y_TD, h_TD)
-        return x_TD + y_TD
+        return self.add(x_TD, y_TD)
+
+    def add(self, x_TD: Tensor, y_TD: Tensor) -> Tensor:
+        """Returns the states with what a block gave added, in the family's measure."""
+        return x_TD + (y_TD if self.residual_multiplier == 1 else y_TD * self.residual_multiplier)
 
 
 class Transformer(nn.Module):
@@ -83,7 +75,9 @@ class Transformer(nn.Module):
         return angles(positions_T, self.turns_c)
 
     def embed(self, token_ids_T: Tensor) -> Tensor:
-        return self.embedding(token_ids_T)
+        x_TD = self.embedding(token_ids_T)
+        multiplier = self.config.embedding_multiplier
+        return x_TD if multiplier == 1 else x_TD * multiplier
 
     def run(
         self,
@@ -103,9 +97,14 @@ class Transformer(nn.Module):
         """Returns the (V, D) matrix that turns a final state into logits."""
         return self.embedding.weight if self.config.ties_embeddings else self.output.weight
 
+    def final_states(self, x_TD: Tensor) -> Tensor:
+        """Returns what `output_weight` turns into logits, of states that passed every layer."""
+        x_TD = self.final_norm(x_TD)
+        return x_TD if self.config.logits_scaling == 1 else x_TD / self.config.logits_scaling
+
     def logits(self, x_TD: Tensor) -> Tensor:
         """Returns (T, V) float32 logits of states that have passed every layer."""
-        return linear(self.final_norm(x_TD), self.output_weight()).float()
+        return linear(self.final_states(x_TD), self.output_weight()).float()
 
     def forward(
         self,

@@ -2,18 +2,27 @@
 // pointers and sizes.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
+#include <cstring>
 #include <stdexcept>
 
 #include "log_softmax/log_softmax.h"
+#include "matmul/repack.h"
+#include "transformer.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
-using Matrix = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using ConstMatrix = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class Number, size_t dimensions>
+using Array = nb::ndarray<Number, nb::ndim<dimensions>, nb::c_contig, nb::device::cpu>;
+using Matrix2 = Array<float, 2>;
+using ConstMatrix2 = Array<const float, 2>;
+using ConstVector = Array<const float, 1>;
+using Indices = Array<const int32_t, 1>;
 
-static void log_softmax_arrays(ConstMatrix x, Matrix y) {
+static void log_softmax_arrays(ConstMatrix2 x, Matrix2 y) {
   if (x.shape(0) != y.shape(0) || x.shape(1) != y.shape(1))
     throw std::invalid_argument("log_softmax: x and y must have one shape");
   if (x.shape(1) == 0) throw std::invalid_argument("log_softmax: rows must not be empty");
@@ -22,7 +31,148 @@ static void log_softmax_arrays(ConstMatrix x, Matrix y) {
   log_softmax(x.data(), y.data(), T, V);
 }
 
+static void put_matrix(Transformer& model, const std::string& name, size_t layer, size_t expert,
+                       const std::string& type, size_t rows, size_t columns,
+                       Array<const uint8_t, 1> bytes) {
+  nb::gil_scoped_release release;
+  model.matrix(name, layer, expert) =
+      repack(type, rows, columns, bytes.data(), bytes.size(), model.pool());
+}
+
+static void put_vector(Transformer& model, const std::string& name, size_t layer,
+                       ConstVector numbers) {
+  model.vector(name, layer).assign(numbers.data(), numbers.data() + numbers.size());
+}
+
+// A notes expert while its layers are put together.
+struct NotesExpertDraft {
+  NotesExpertDraft() = default;
+  NotesExpertDraft(const NotesExpertDraft&) = delete;
+  NotesExpert layers;
+};
+
+static Matrix notes_matrix(Transformer& model, const ConstMatrix2& numbers) {
+  const size_t rows = numbers.shape(0), columns = numbers.shape(1);
+  if (model.quantises_experts() && columns % 32 == 0)
+    return quantise_to_bytes(rows, columns, numbers.data(), model.pool());
+  return repack("F32", rows, columns, reinterpret_cast<const uint8_t*>(numbers.data()),
+                rows * columns * sizeof(float), model.pool());
+}
+
+static void put_notes_layer(NotesExpertDraft& draft, Transformer& model, size_t layer,
+                            ConstVector row, ConstMatrix2 gate, ConstMatrix2 up,
+                            ConstMatrix2 down) {
+  const size_t D = model.sizes().model_width, m = gate.shape(0);
+  if (layer >= model.sizes().num_layers || row.size() != D || gate.shape(1) != D ||
+      up.shape(0) != m || up.shape(1) != D || down.shape(0) != D || down.shape(1) != m || m == 0)
+    throw std::invalid_argument("layer " + std::to_string(layer) +
+                                ": the expert's shapes are not this model's");
+  NotesLayer& here = draft.layers[layer];
+  here.row_D.assign(row.data(), row.data() + D);
+  here.network = {notes_matrix(model, gate), notes_matrix(model, up), notes_matrix(model, down)};
+}
+
+// Everything that indexes memory is checked: a mistake above gives an error, not a crash.
+static void forward_arrays(Transformer& model, Indices token_ids, Indices starts, Indices counts,
+                           Indices num_pages, Indices pages, Indices num_logits,
+                           Array<const uint8_t, 2> allowed_SE, Matrix2 logits_LV,
+                           nb::object shares_TE, nb::object gates_TE) {
+  const size_t num_spans = starts.size(), E = model.num_experts();
+  if (counts.size() != num_spans || num_pages.size() != num_spans ||
+      num_logits.size() != num_spans || allowed_SE.shape(0) != num_spans ||
+      allowed_SE.shape(1) != E)
+    throw std::invalid_argument("forward: one entry per span is needed");
+  if (const std::string fault = model.fault(); !fault.empty())
+    throw std::invalid_argument("forward: the model has no or no fitting " + fault);
+  Batch batch;
+  batch.token_ids.assign(token_ids.data(), token_ids.data() + token_ids.size());
+  for (int32_t token : batch.token_ids)
+    if (token < 0 || static_cast<size_t>(token) >= model.sizes().vocab_size)
+      throw std::invalid_argument("forward: token " + std::to_string(token) +
+                                  " is outside the vocabulary");
+  for (size_t i = 0; i < pages.size(); ++i)
+    if (pages.data()[i] < 0 || static_cast<size_t>(pages.data()[i]) >= model.num_pages())
+      throw std::invalid_argument("forward: page " + std::to_string(pages.data()[i]) + " of " +
+                                  std::to_string(model.num_pages()));
+  size_t tokens = 0, page = 0, rows = 0;
+  for (size_t s = 0; s < num_spans; ++s) {
+    const int64_t count = counts.data()[s], start = starts.data()[s];
+    const int64_t held = num_pages.data()[s], wanted = num_logits.data()[s];
+    if (count < 1 || start < 0 || held < 0 || wanted < 0 || wanted > count ||
+        held * static_cast<int64_t>(kPageTokens) < start + count)
+      throw std::invalid_argument("forward: span " + std::to_string(s) + " has no room");
+    batch.spans.push_back({tokens, static_cast<size_t>(count), start, pages.data() + page,
+                           allowed_SE.data() + s * E, static_cast<size_t>(wanted)});
+    tokens += static_cast<size_t>(count);
+    page += static_cast<size_t>(held);
+    rows += static_cast<size_t>(wanted);
+  }
+  if (tokens != batch.token_ids.size() || page != pages.size() || rows != logits_LV.shape(0) ||
+      logits_LV.shape(1) != model.sizes().vocab_size)
+    throw std::invalid_argument("forward: spans do not add up to the batch");
+  Voices voices;
+  if (!shares_TE.is_none()) {
+    auto shares = nb::cast<Matrix2>(shares_TE, false), gates = nb::cast<Matrix2>(gates_TE, false);
+    if (shares.shape(0) != tokens || shares.shape(1) != E || gates.shape(0) != tokens ||
+        gates.shape(1) != E)
+      throw std::invalid_argument("forward: shares and gates must be tokens x experts");
+    voices = {shares.data(), gates.data()};
+  }
+  nb::gil_scoped_release release;
+  model.forward(batch, logits_LV.data(), voices);
+}
+
 NB_MODULE(_cpu, m) {
   m.def("log_softmax", &log_softmax_arrays, "x"_a.noconvert(), "y"_a.noconvert(),
         "Writes log-probabilities of each row of x into y; float32, C-contiguous, one shape.");
+  m.def("usable_variants", &usable_variants,
+        "Returns the instruction-set variants that can run here, the best first.");
+
+  nb::class_<NotesExpertDraft>(m, "NotesExpert")
+      .def(nb::init<>())
+      .def("put_layer", &put_notes_layer, "model"_a, "layer"_a, "row"_a.noconvert(),
+           "gate"_a.noconvert(), "up"_a.noconvert(), "down"_a.noconvert());
+
+  nb::class_<Transformer>(m, "Transformer")
+      .def(
+          "__init__",
+          [](Transformer* self, size_t vocab_size, size_t model_width, size_t ffn_width,
+             size_t num_layers, size_t num_heads, size_t num_kv_heads, size_t head_width,
+             float norm_eps, bool rotates_halves, size_t num_base_experts,
+             size_t num_chosen_experts, bool renormalises_route, int64_t window,
+             ConstVector turns_c, const std::string& variant, int threads) {
+            if (threads < 1 || threads > 1024)
+              throw std::invalid_argument("threads must be 1 to 1024");
+            if (num_layers == 0 || num_kv_heads == 0 || num_heads % num_kv_heads || window < 1)
+              throw std::invalid_argument("sizes contradict each other");
+            const Sizes sizes{
+                vocab_size,         model_width,        ffn_width, num_layers,     num_heads,
+                num_kv_heads,       head_width,         norm_eps,  rotates_halves, num_base_experts,
+                num_chosen_experts, renormalises_route, window};
+            new (self) Transformer(sizes, {turns_c.data(), turns_c.data() + turns_c.size()},
+                                   variant, threads);
+          },
+          nb::kw_only(), "vocab_size"_a, "model_width"_a, "ffn_width"_a, "num_layers"_a,
+          "num_heads"_a, "num_kv_heads"_a, "head_width"_a, "norm_eps"_a, "rotates_halves"_a,
+          "num_base_experts"_a, "num_chosen_experts"_a, "renormalises_route"_a, "window"_a,
+          "turns_c"_a.noconvert(), "variant"_a, "threads"_a)
+      .def_prop_ro("variant", &Transformer::variant)
+      .def_prop_ro("threads", &Transformer::num_threads)
+      .def("put_matrix", &put_matrix, "name"_a, "layer"_a, "expert"_a, "type"_a, "rows"_a,
+           "columns"_a, "bytes"_a.noconvert(),
+           "Repacks a matrix of a GGUF or safetensors type from its bytes (uint8).")
+      .def("put_vector", &put_vector, "name"_a, "layer"_a, "numbers"_a.noconvert())
+      .def("fault", &Transformer::fault, "Names what is missing or misshapen; empty when whole.")
+      .def("allocate", &Transformer::allocate, "num_pages"_a)
+      .def(
+          "add_expert",
+          [](Transformer& self, const std::string& hash, NotesExpertDraft& draft) {
+            self.add_expert(hash, std::move(draft.layers));
+          },
+          "hash"_a, "expert"_a)
+      .def("remove_expert", &Transformer::remove_expert, "hash"_a)
+      .def("forward", &forward_arrays, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
+           "counts"_a.noconvert(), "num_pages"_a.noconvert(), "pages"_a.noconvert(),
+           "num_logits"_a.noconvert(), "allowed"_a.noconvert(), "logits"_a.noconvert(),
+           "shares"_a.none(), "gates"_a.none());
 }

@@ -35,7 +35,8 @@ def gpt2_cut() -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
 
 
-# How text is cut before pairs are merged, by the name the file gives it.
+# How text is cut before pairs are merged, by the name the file gives it. GGUF files of Granite name
+# the rule after another model, one of several with the same.
 CUTS = {
     "gpt-2": gpt2_cut,
     "smollm": lambda: pre_tokenizers.Sequence(
@@ -43,8 +44,18 @@ CUTS = {
     ),
     "llama-bpe": lambda: bytes_after(LLAMA3_CUT),
     "qwen2": lambda: bytes_after(QWEN2_CUT),
+    "olmo": gpt2_cut,
 }
-ALIASES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe", "gpt2": "gpt-2"}
+ALIASES = {
+    "llama3": "llama-bpe",
+    "llama-v3": "llama-bpe",
+    "gpt2": "gpt-2",
+    "refact": "smollm",
+    "starcoder": "smollm",
+}
+# Their published rules compose characters first (é from e and an accent); llama.cpp's leave that
+# out, and give tokens that the model hasn't learnt from.
+COMPOSES = ("qwen2", "olmo")
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, object]) -> Tokenizer:
@@ -118,6 +129,8 @@ def byte_level(metadata: Mapping[str, object], tokens: Sequence[str]) -> Tokeniz
         raise TokenizerError(f"tokenizer.ggml.merges: {' '.join(broken)!r} gives no known token")
     # Llama 3 takes a whole word that is in the vocabulary as it is, whatever merges would give.
     tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=name == "llama-bpe"))
+    if name in COMPOSES:
+        tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = CUTS[name]()
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer

@@ -1,0 +1,244 @@
+"""The native runtime: the Runtime contract on the C++ transformer, without PyTorch.
+
+T tokens of the whole batch, S spans, E experts loaded, L rows of logits, c rotated pairs.
+"""
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tramontane.checkpoint.checkpoint import Checkpoint
+from tramontane.checkpoint.model_config import ModelConfig
+from tramontane.checkpoint.tensors import TensorAt, read_bytes
+from tramontane.engine.runtime import Span, SpanResult
+from tramontane.errors import BackendUnavailable, ConfigError, ExpertError
+from tramontane.native import _cpu
+
+# What the C++ transformer knows of a config; an option outside must be at its neutral value.
+UNDERSTOOD = frozenset(
+    (
+        "family vocab_size model_width ffn_width num_layers num_heads num_kv_heads head_width "
+        "norm_eps rope_theta rope_layout rope_scaling max_context_tokens ties_embeddings "
+        "num_base_experts num_chosen_experts renormalises_route sliding_window has_attention_bias"
+    ).split()
+)
+# The C++ side's names for our tensors.
+ATTENTION_MATRICES = ("query", "key", "value", "output")
+NETWORK_MATRICES = ("gate", "up", "down")
+NO_WINDOW = 1 << 40
+
+
+class NativeRuntime:
+    page_tokens = 64
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, threads: int | None = None, variant: str | None = None
+    ):
+        """`variant` is an instruction set; by default TRAMONTANE_VARIANT, or the best here."""
+        self.config = config = checkpoint.config
+        refuse_unknown_options(config)
+        self.transformer = _cpu.Transformer(
+            vocab_size=config.vocab_size,
+            model_width=config.model_width,
+            ffn_width=config.ffn_width,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            num_kv_heads=config.num_kv_heads,
+            head_width=config.head_width,
+            norm_eps=config.norm_eps,
+            rotates_halves=config.rope_layout == "halves",
+            num_base_experts=config.num_base_experts,
+            num_chosen_experts=config.num_chosen_experts,
+            renormalises_route=config.renormalises_route,
+            window=config.sliding_window or NO_WINDOW,
+            turns_c=frequencies(config, rope_factors_of(checkpoint)),
+            variant=choose_variant(variant),
+            threads=threads or len(os.sched_getaffinity(0)),
+        )
+        load(self.transformer, checkpoint)
+        self.hashes: set[str] = set()
+
+    @property
+    def expert_hashes(self) -> tuple[str, ...]:
+        return tuple(sorted(self.hashes))
+
+    @property
+    def description(self) -> dict[str, Any]:
+        return {
+            "runtime": "native",
+            "instructions": self.transformer.variant,
+            "threads": self.transformer.threads,
+            "kv": "float16",
+        }
+
+    def allocate(self, num_pages: int) -> None:
+        self.transformer.allocate(num_pages)
+
+    def add_expert(self, expert_hash: str, tensors: Mapping[str, np.ndarray]) -> None:
+        expert = _cpu.NotesExpert()
+        for layer in sorted({int(name.split(".")[1]) for name in tensors}):
+            parts = {
+                part: float32(tensors[f"layers.{layer}.{part}"])
+                for part in ("row", *NETWORK_MATRICES)
+            }
+            try:
+                expert.put_layer(self.transformer, layer, **parts)
+            except ValueError as error:
+                raise ExpertError(
+                    f"expert {expert_hash[:12]} doesn't fit the base: {error}; "
+                    "was it learnt on another model?"
+                ) from None
+        self.transformer.add_expert(expert_hash, expert)
+        self.hashes.add(expert_hash)
+
+    def remove_expert(self, expert_hash: str) -> None:
+        self.hashes.remove(expert_hash)
+        self.transformer.remove_expert(expert_hash)
+
+    def forward(self, spans: Sequence[Span], *, with_shares: bool = False) -> list[SpanResult]:
+        loaded = self.expert_hashes
+        num_tokens = sum(len(span.token_ids) for span in spans)
+        num_rows = sum(span.num_logits for span in spans)
+        allowed_SE = np.array(
+            [[digest in span.experts for digest in loaded] for span in spans], np.uint8
+        ).reshape(len(spans), len(loaded))
+        logits_LV = np.empty((num_rows, self.config.vocab_size), np.float32)
+        shares_TE = gates_TE = None
+        if with_shares:
+            shares_TE = np.empty((num_tokens, len(loaded)), np.float32)
+            gates_TE = np.empty((num_tokens, len(loaded)), np.float32)
+        self.transformer.forward(
+            flat([span.token_ids for span in spans]),
+            flat([[span.start] for span in spans]),
+            flat([[len(span.token_ids)] for span in spans]),
+            flat([[len(span.pages)] for span in spans]),
+            flat([span.pages for span in spans]),
+            flat([[span.num_logits] for span in spans]),
+            allowed_SE,
+            logits_LV,
+            shares_TE,
+            gates_TE,
+        )
+        results, row, token = [], 0, 0
+        for span in spans:
+            columns = [loaded.index(digest) for digest in span.experts]
+            tokens = slice(token, token + len(span.token_ids))
+            results.append(
+                SpanResult(
+                    logits_LV[row : row + span.num_logits],
+                    shares_TE[tokens][:, columns] if shares_TE is not None else None,
+                    gates_TE[tokens][:, columns] if gates_TE is not None else None,
+                )
+            )
+            row += span.num_logits
+            token = tokens.stop
+        return results
+
+
+def flat(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    return np.array([item for row in rows for item in row], np.int32)
+
+
+def float32(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, np.float32)
+
+
+def choose_variant(wanted: str | None) -> str:
+    """Returns the instruction set to run on: what was asked for, or the best that is here."""
+    usable = _cpu.usable_variants()
+    wanted = wanted or os.environ.get("TRAMONTANE_VARIANT") or usable[0]
+    if wanted not in usable:
+        raise BackendUnavailable(
+            f"instruction set {wanted!r} was asked for; usable on this machine: {', '.join(usable)}"
+        )
+    return wanted
+
+
+def refuse_unknown_options(config: ModelConfig) -> None:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name not in UNDERSTOOD and value != field.default:
+            raise ConfigError(
+                f"the native runtime doesn't know {field.name}={value!r} of this model yet; "
+                "the PyTorch runtime (extra `learn`) may"
+            )
+
+
+def rope_factors_of(checkpoint: Checkpoint) -> np.ndarray | None:
+    if "rope_factors.weight" in checkpoint.tensors:
+        return checkpoint.read("rope_factors.weight")
+    return None
+
+
+def frequencies(config: ModelConfig, factors_c: np.ndarray | None = None) -> np.ndarray:
+    """Returns the angle each pair turns per position, (c,) float32; model/rope.py defines it."""
+    exponents_c = np.arange(0, config.head_width, 2, dtype=np.float32)
+    # Powers in float64: numpy's float32 power and PyTorch's differ in the last bit.
+    powers_c = np.float64(config.rope_theta) ** (exponents_c / np.float32(config.head_width))
+    turns_c = np.float32(1.0) / powers_c.astype(np.float32)
+    scaling = config.rope_scaling
+    if factors_c is not None:
+        turns_c = turns_c / factors_c.astype(np.float32)
+    elif scaling is not None and scaling.kind == "linear":
+        turns_c = turns_c / np.float32(scaling.factor)
+    elif scaling is not None:
+        low, high = np.float32(scaling.low_freq_factor), np.float32(scaling.high_freq_factor)
+        wavelengths_c = np.float32(2 * np.pi) / turns_c
+        smooth_c = (np.float32(scaling.original_context) / wavelengths_c - low) / (high - low)
+        smooth_c = smooth_c.clip(0.0, 1.0)
+        turns_c = (1 - smooth_c) * turns_c / np.float32(scaling.factor) + smooth_c * turns_c
+    return float32(turns_c)
+
+
+def load(transformer: _cpu.Transformer, checkpoint: Checkpoint) -> None:
+    """Hands every tensor's bytes over, one tensor at a time, to be repacked and let go."""
+    config, tensors = checkpoint.config, checkpoint.tensors
+    put_matrix(transformer, "embedding", tensors["embedding.weight"])
+    if not config.ties_embeddings:
+        put_matrix(transformer, "output", tensors["output.weight"])
+    transformer.put_vector("final_norm", 0, checkpoint.read("final_norm.weight"))
+    for layer in range(config.num_layers):
+        at = f"layers.{layer}"
+        for norm in ("attention_norm", "ffn_norm"):
+            transformer.put_vector(norm, layer, checkpoint.read(f"{at}.{norm}.weight"))
+        for name in ATTENTION_MATRICES:
+            tensor = tensors[f"{at}.attention.{name}.weight"]
+            put_matrix(transformer, f"attention.{name}", tensor, layer)
+        if config.has_attention_bias:
+            bias = [checkpoint.read(f"{at}.attention.{name}.bias") for name in ("query", "key")]
+            bias.append(checkpoint.read(f"{at}.attention.value.bias"))
+            transformer.put_vector("qkv_bias", layer, np.concatenate(bias))
+        if not config.is_mixture:
+            for name in NETWORK_MATRICES:
+                put_matrix(transformer, name, tensors[f"{at}.ffn.{name}.weight"], layer)
+            continue
+        transformer.put_vector("route", layer, checkpoint.read(f"{at}.route.weight").reshape(-1))
+        for name in NETWORK_MATRICES:
+            put_experts(transformer, name, tensors[f"{at}.experts.{name}.weight"], layer)
+
+
+def put_matrix(
+    transformer: _cpu.Transformer, name: str, tensor: TensorAt, layer: int = 0, expert: int = 0
+) -> None:
+    rows, columns = tensor.shape
+    transformer.put_matrix(name, layer, expert, tensor.type, rows, columns, read_bytes(tensor))
+
+
+def put_experts(transformer: _cpu.Transformer, name: str, tensor: TensorAt, layer: int) -> None:
+    """Hands over a stack of matrices, one expert's bytes at a time."""
+    experts, rows, columns = tensor.shape
+    num_bytes = tensor.num_bytes // experts
+    for expert in range(experts):
+        if tensor.parts:
+            piece = dataclasses.replace(tensor.parts[expert], shape=(rows, columns))
+        else:
+            piece = dataclasses.replace(
+                tensor,
+                offset=tensor.offset + expert * num_bytes,
+                num_bytes=num_bytes,
+                shape=(rows, columns),
+            )
+        put_matrix(transformer, name, piece, layer, expert)

@@ -1,0 +1,29 @@
+#pragma once
+// One variant's kernels, as the transformer calls them.
+#include <string>
+#include <vector>
+
+#include "attention/attention.h"
+#include "matmul/matmul.h"
+#include "pack/pack.h"
+#include "rms_norm/rms_norm.h"
+#include "rope/rope.h"
+#include "swiglu/swiglu.h"
+
+struct Kernels {
+  const char* variant;
+  decltype(&portable::matmul_tile) matmul_tile;
+  decltype(&portable::pack_rows) pack_rows;
+  decltype(&portable::rms_norm) rms_norm;
+  decltype(&portable::dot) dot;
+  decltype(&portable::rotate_head) rotate_head;
+  decltype(&portable::swiglu_tile) swiglu_tile;
+  decltype(&portable::attend) attend;
+  decltype(&portable::keep_key) keep_key;
+};
+
+// The variants that this build holds and this machine can run, the best first.
+std::vector<std::string> usable_variants();
+
+// Throws std::invalid_argument for a variant that isn't usable here, naming those that are.
+const Kernels& kernels_of(const std::string& variant);

@@ -1,0 +1,2 @@
+#define TRAMONTANE_VARIANT portable
+#include "matmul/kernel.h"
