@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from native_models import HASHES, PAGES, definition, native, run, run_in_chunks, tokens
+
 from tiny_models import open_tiny
 from tramontane.engine.native_runtime import NativeRuntime, refuse_unknown_options
 from tramontane.engine.runtime import Span

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from native_models import PAGES, run, run_in_chunks
+
 from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.engine.runtime import Span
 from tramontane.engine.torch_runtime import TorchRuntime
