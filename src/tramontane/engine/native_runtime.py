@@ -22,7 +22,9 @@ UNDERSTOOD = frozenset(
     (
         "family vocab_size model_width ffn_width num_layers num_heads num_kv_heads head_width "
         "norm_eps rope_theta rope_layout rope_scaling max_context_tokens ties_embeddings "
-        "num_base_experts num_chosen_experts renormalises_route sliding_window has_attention_bias"
+        "num_base_experts num_chosen_experts renormalises_route sliding_window has_attention_bias "
+        "has_query_key_norm embedding_multiplier attention_multiplier residual_multiplier "
+        "logits_scaling"
     ).split()
 )
 # The C++ side's names for our tensors.
@@ -54,6 +56,10 @@ class NativeRuntime:
             num_chosen_experts=config.num_chosen_experts,
             renormalises_route=config.renormalises_route,
             window=config.sliding_window or NO_WINDOW,
+            attention_scale=config.attention_multiplier or config.head_width**-0.5,
+            embedding_multiplier=config.embedding_multiplier,
+            residual_multiplier=config.residual_multiplier,
+            logits_scaling=config.logits_scaling,
             turns_c=frequencies(config, rope_factors_of(checkpoint)),
             variant=choose_variant(variant),
             threads=threads or len(os.sched_getaffinity(0)),
@@ -207,6 +213,10 @@ def load(transformer: _cpu.Transformer, checkpoint: Checkpoint) -> None:
         for name in ATTENTION_MATRICES:
             tensor = tensors[f"{at}.attention.{name}.weight"]
             put_matrix(transformer, f"attention.{name}", tensor, layer)
+        if config.has_query_key_norm:
+            for norm in ("query_norm", "key_norm"):
+                numbers = checkpoint.read(f"{at}.attention.{norm}.weight")
+                transformer.put_vector(norm, layer, numbers)
         if config.has_attention_bias:
             bias = [checkpoint.read(f"{at}.attention.{name}.bias") for name in ("query", "key")]
             bias.append(checkpoint.read(f"{at}.attention.value.bias"))

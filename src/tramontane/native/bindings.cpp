@@ -9,6 +9,7 @@
 #include <stdexcept>
 
 #include "log_softmax/log_softmax.h"
+#include "matmul/once.h"
 #include "matmul/repack.h"
 #include "transformer.h"
 
@@ -42,6 +43,38 @@ static void put_matrix(Transformer& model, const std::string& name, size_t layer
 static void put_vector(Transformer& model, const std::string& name, size_t layer,
                        ConstVector numbers) {
   model.vector(name, layer).assign(numbers.data(), numbers.data() + numbers.size());
+}
+
+// Single operations, for tests and measurements. y is written whole or an error is raised.
+static void matmul_arrays(const std::string& variant, const std::string& type,
+                          Array<const uint8_t, 1> bytes, ConstMatrix2 x, Matrix2 y, int threads) {
+  const Kernels& kernels = kernels_of(variant);
+  if (threads < 1 || x.shape(0) != y.shape(0) || x.shape(1) == 0)
+    throw std::invalid_argument("matmul: x and y must have one number of rows");
+  const size_t T = x.shape(0), K = x.shape(1), N = y.shape(1);
+  nb::gil_scoped_release release;
+  ThreadPool pool(threads);
+  multiply_once(kernels, repack(type, N, K, bytes.data(), bytes.size(), pool), x.data(), T,
+                y.data());
+}
+
+static void rms_norm_arrays(const std::string& variant, ConstMatrix2 x, ConstVector scale,
+                            Matrix2 y, float eps) {
+  const Kernels& kernels = kernels_of(variant);
+  const size_t T = x.shape(0), D = x.shape(1);
+  if (y.shape(0) != T || y.shape(1) != D || scale.size() != D)
+    throw std::invalid_argument("rms_norm: x, scale and y must have one width");
+  for (size_t t = 0; t < T; ++t)
+    kernels.rms_norm(x.data() + t * D, scale.data(), y.data() + t * D, D, eps);
+}
+
+static void swiglu_arrays(const std::string& variant, ConstMatrix2 gate, ConstMatrix2 up,
+                          Matrix2 y) {
+  for (const auto& shape : {std::pair(gate.shape(0), gate.shape(1)),
+                            std::pair(up.shape(0), up.shape(1)), std::pair(y.shape(0), y.shape(1))})
+    if (shape != std::pair<size_t, size_t>(gate.shape(0), kRowsPerTile))
+      throw std::invalid_argument("swiglu: tiles of sixteen columns are wanted");
+  kernels_of(variant).swiglu_tile(gate.data(), up.data(), gate.shape(0), y.data(), kRowsPerTile);
 }
 
 // A notes expert while its layers are put together.
@@ -128,6 +161,14 @@ NB_MODULE(_cpu, m) {
   m.def("usable_variants", &usable_variants,
         "Returns the instruction-set variants that can run here, the best first.");
 
+  m.def("matmul", &matmul_arrays, "variant"_a, "type"_a, "bytes"_a.noconvert(), "x"_a.noconvert(),
+        "y"_a.noconvert(), nb::kw_only(), "threads"_a = 1,
+        "Writes x times the transposed matrix in `bytes` into y.");
+  m.def("rms_norm", &rms_norm_arrays, "variant"_a, "x"_a.noconvert(), "scale"_a.noconvert(),
+        "y"_a.noconvert(), nb::kw_only(), "eps"_a);
+  m.def("swiglu", &swiglu_arrays, "variant"_a, "gate"_a.noconvert(), "up"_a.noconvert(),
+        "y"_a.noconvert());
+
   nb::class_<NotesExpertDraft>(m, "NotesExpert")
       .def(nb::init<>())
       .def("put_layer", &put_notes_layer, "model"_a, "layer"_a, "row"_a.noconvert(),
@@ -140,22 +181,37 @@ NB_MODULE(_cpu, m) {
              size_t num_layers, size_t num_heads, size_t num_kv_heads, size_t head_width,
              float norm_eps, bool rotates_halves, size_t num_base_experts,
              size_t num_chosen_experts, bool renormalises_route, int64_t window,
-             ConstVector turns_c, const std::string& variant, int threads) {
+             float attention_scale, float embedding_multiplier, float residual_multiplier,
+             float logits_scaling, ConstVector turns_c, const std::string& variant, int threads) {
             if (threads < 1 || threads > 1024)
               throw std::invalid_argument("threads must be 1 to 1024");
             if (num_layers == 0 || num_kv_heads == 0 || num_heads % num_kv_heads || window < 1)
               throw std::invalid_argument("sizes contradict each other");
-            const Sizes sizes{
-                vocab_size,         model_width,        ffn_width, num_layers,     num_heads,
-                num_kv_heads,       head_width,         norm_eps,  rotates_halves, num_base_experts,
-                num_chosen_experts, renormalises_route, window};
+            const Sizes sizes{vocab_size,
+                              model_width,
+                              ffn_width,
+                              num_layers,
+                              num_heads,
+                              num_kv_heads,
+                              head_width,
+                              norm_eps,
+                              rotates_halves,
+                              num_base_experts,
+                              num_chosen_experts,
+                              renormalises_route,
+                              window,
+                              attention_scale,
+                              embedding_multiplier,
+                              residual_multiplier,
+                              logits_scaling};
             new (self) Transformer(sizes, {turns_c.data(), turns_c.data() + turns_c.size()},
                                    variant, threads);
           },
           nb::kw_only(), "vocab_size"_a, "model_width"_a, "ffn_width"_a, "num_layers"_a,
           "num_heads"_a, "num_kv_heads"_a, "head_width"_a, "norm_eps"_a, "rotates_halves"_a,
           "num_base_experts"_a, "num_chosen_experts"_a, "renormalises_route"_a, "window"_a,
-          "turns_c"_a.noconvert(), "variant"_a, "threads"_a)
+          "attention_scale"_a, "embedding_multiplier"_a, "residual_multiplier"_a,
+          "logits_scaling"_a, "turns_c"_a.noconvert(), "variant"_a, "threads"_a)
       .def_prop_ro("variant", &Transformer::variant)
       .def_prop_ro("threads", &Transformer::num_threads)
       .def("put_matrix", &put_matrix, "name"_a, "layer"_a, "expert"_a, "type"_a, "rows"_a,

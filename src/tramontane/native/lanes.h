@@ -16,6 +16,12 @@
 #endif
 #define TRAMONTANE_INLINE static inline __attribute__((always_inline))
 #define TRAMONTANE_UNROLL _Pragma("GCC unroll 16")
+// Rows whose sums stay in registers; with fewer registers they are better left in memory.
+#if defined(__AVX512F__)
+#define TRAMONTANE_UNROLL_ROWS TRAMONTANE_UNROLL
+#else
+#define TRAMONTANE_UNROLL_ROWS _Pragma("GCC unroll 1")
+#endif
 
 namespace TRAMONTANE_VARIANT {
 
@@ -351,7 +357,7 @@ struct Bytes {
 #elif defined(__AVX2__)
   __m256i part[2];
 #else
-  uint8_t byte[64];
+  IntRegister part[4];
 #endif
 };
 
@@ -368,7 +374,7 @@ TRAMONTANE_INLINE Bytes lower_bits(Bytes x) {
 #elif defined(__AVX2__)
   TRAMONTANE_PARTS x.part[p] = _mm256_and_si256(x.part[p], _mm256_set1_epi8(15));
 #else
-  for (int i = 0; i < 64; ++i) x.byte[i] &= 15;
+  TRAMONTANE_PARTS x.part[p] &= 0x0F0F0F0F;
 #endif
   return x;
 }
@@ -379,7 +385,7 @@ TRAMONTANE_INLINE Bytes upper_bits(Bytes x) {
   TRAMONTANE_PARTS x.part[p] =
       _mm256_and_si256(_mm256_srli_epi16(x.part[p], 4), _mm256_set1_epi8(15));
 #else
-  for (int i = 0; i < 64; ++i) x.byte[i] >>= 4;
+  TRAMONTANE_PARTS x.part[p] = (x.part[p] >> 4) & 0x0F0F0F0F;
 #endif
   return x;
 }
@@ -416,15 +422,17 @@ TRAMONTANE_INLINE Ints add_products(Ints sum, Bytes w, const int8_t* x, bool is_
     sum.part[p] = _mm256_add_epi32(sum.part[p], _mm256_madd_epi16(pairs, ones));
   }
 #else
-  const int8_t* signed_w = reinterpret_cast<const int8_t*>(w.byte);
-  (void)four;
   (void)is_signed;
-  int32_t lane[kLanes];
-  for (size_t i = 0; i < kLanes; ++i)
-    lane[i] = signed_w[4 * i] * x[0] + signed_w[4 * i + 1] * x[1] + signed_w[4 * i + 2] * x[2] +
-              signed_w[4 * i + 3] * x[3];
-  const Ints products = load_ints(lane);
-  TRAMONTANE_PARTS sum.part[p] += products.part[p];
+  typedef int16_t Shorts __attribute__((vector_size(16)));
+  const int16_t x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3];
+  const Shorts even = {x0, x2, x0, x2, x0, x2, x0, x2}, odd = {x1, x3, x1, x3, x1, x3, x1, x3};
+  (void)four;
+  TRAMONTANE_PARTS {
+    // Bytes 0 and 1, and bytes 2 and 3 of a lane: two products stay within 16 bits.
+    const Shorts w16 = (Shorts)w.part[p];
+    const IntRegister pairs = (IntRegister)((w16 << 8 >> 8) * even + (w16 >> 8) * odd);
+    sum.part[p] += (pairs << 16 >> 16) + (pairs >> 16);
+  }
 #endif
   return sum;
 }

@@ -14,6 +14,8 @@ struct Sizes {
   size_t num_base_experts, num_chosen_experts;  // 0 for dense models
   bool renormalises_route;
   int64_t window;  // how far back a token sees, itself included
+  // What some families multiply by; 1 (and 1/sqrt(head_width)) elsewhere.
+  float attention_scale, embedding_multiplier, residual_multiplier, logits_scaling;
 
   size_t query_width() const { return num_heads * head_width; }
   size_t kv_width() const { return num_kv_heads * head_width; }
@@ -26,6 +28,7 @@ struct Network {
 
 struct Layer {
   std::vector<float> attention_norm, ffn_norm;
+  std::vector<float> query_norm, key_norm;  // empty for families without
   Matrix query, key, value, output;
   std::vector<float> qkv_bias;    // empty, or query's, key's and value's
   std::vector<float> route_ED;    // empty for dense models

@@ -81,6 +81,8 @@ std::vector<float>& Transformer::vector(const std::string& name, size_t layer) {
   Layer& here = layers_[layer];
   if (name == "attention_norm") return here.attention_norm;
   if (name == "ffn_norm") return here.ffn_norm;
+  if (name == "query_norm") return here.query_norm;
+  if (name == "key_norm") return here.key_norm;
   if (name == "qkv_bias") return here.qkv_bias;
   if (name == "route") return here.route_ED;
   throw std::invalid_argument("no vector is called " + name);
@@ -107,6 +109,10 @@ std::string Transformer::fault() const {
     want(layer.key, sizes_.kv_width(), D, at + "key");
     want(layer.value, sizes_.kv_width(), D, at + "value");
     want(layer.output, D, sizes_.query_width(), at + "output");
+    if (!layer.query_norm.empty()) {
+      want_vector(layer.query_norm, sizes_.query_width(), at + "query_norm");
+      want_vector(layer.key_norm, sizes_.kv_width(), at + "key_norm");
+    }
     if (!layer.qkv_bias.empty())
       want_vector(layer.qkv_bias, sizes_.query_width() + 2 * sizes_.kv_width(), at + "bias");
     want_vector(layer.route_ED, sizes_.num_base_experts * D, at + "route");
@@ -191,7 +197,10 @@ struct Transformer::Pass {
 
   void embed() {
     over_tokens(T, 16, [&](size_t t) {
-      unpack_row(model.embedding_, static_cast<size_t>(batch.token_ids[t]), x_TD + t * D);
+      float* x = x_TD + t * D;
+      unpack_row(model.embedding_, static_cast<size_t>(batch.token_ids[t]), x);
+      if (sizes.embedding_multiplier != 1.0f)
+        for (size_t i = 0; i < D; ++i) x[i] *= sizes.embedding_multiplier;
     });
     const size_t c = sizes.head_width / 2;
     cos_Tc = scratch.angles.of<float>(2 * T * c);
@@ -235,7 +244,8 @@ struct Transformer::Pass {
     float* y;  // row 0, column 0 of this product
     size_t stride;
     const float* bias;  // may be null
-    bool adds;
+    // 0: y is written; otherwise this times the product is added to it.
+    float added_times;
   };
 
   struct Item {
@@ -273,8 +283,8 @@ struct Transformer::Pass {
     for (size_t t = 0; t < item.num_rows; ++t) {
       float* y = product.y + (item.first_row + t) * product.stride + column;
       const float* sum = sums + t * kRowsPerTile;
-      if (product.adds)
-        for (size_t i = 0; i < width; ++i) y[i] += sum[i];
+      if (product.added_times != 0.0f)
+        for (size_t i = 0; i < width; ++i) y[i] += product.added_times * sum[i];
       else if (product.bias)
         for (size_t i = 0; i < width; ++i) y[i] = sum[i] + product.bias[column + i];
       else
@@ -310,15 +320,19 @@ struct Transformer::Pass {
     const size_t Q = sizes.query_width(), G = sizes.kv_width(), stride = Q + 2 * G;
     float* qkv = scratch.qkv.of<float>(T * stride);
     const float* bias = layer.qkv_bias.empty() ? nullptr : layer.qkv_bias.data();
-    multiply({{&layer.query, input, qkv, stride, bias, false},
-              {&layer.key, input, qkv + Q, stride, bias ? bias + Q : nullptr, false},
-              {&layer.value, input, qkv + Q + G, stride, bias ? bias + Q + G : nullptr, false}});
+    multiply({{&layer.query, input, qkv, stride, bias, 0.0f},
+              {&layer.key, input, qkv + Q, stride, bias ? bias + Q : nullptr, 0.0f},
+              {&layer.value, input, qkv + Q + G, stride, bias ? bias + Q + G : nullptr, 0.0f}});
 
     const size_t d = sizes.head_width, c = d / 2;
     const PageLayout& layout = model.pages_layout_;
     uint16_t* pages = pages_of_layer(index);
     over_tokens(T, 16, [&](size_t t) {
       float* row = qkv + t * stride;
+      if (!layer.query_norm.empty()) {
+        kernels.rms_norm(row, layer.query_norm.data(), row, Q, sizes.norm_eps);
+        kernels.rms_norm(row + Q, layer.key_norm.data(), row + Q, G, sizes.norm_eps);
+      }
       for (size_t head = 0; head < sizes.num_heads + sizes.num_kv_heads; ++head)
         kernels.rotate_head(row + head * d, cos_Tc + t * c, sin_Tc + t * c, d,
                             sizes.rotates_halves);
@@ -337,7 +351,7 @@ struct Transformer::Pass {
     const Panel packed =
         make_panel(scratch.mixed_panel, T, Q, output_needs.quants, output_needs.floats);
     pack(mixed, packed);
-    multiply({{&layer.output, packed, x_TD, D, nullptr, true}});
+    multiply({{&layer.output, packed, x_TD, D, nullptr, sizes.residual_multiplier}});
   }
 
   void attend(const uint16_t* pages, const float* qkv, size_t stride, float* mixed) {
@@ -347,8 +361,10 @@ struct Transformer::Pass {
       uint32_t span, kv_head, first;  // first of the span's (token, head) pairs
     };
     std::vector<Work> groups;
-    // A single token's queries are spread over threads; many queries share a page's keys.
-    const size_t at_once = T <= 4 ? 1 : kQueriesPerGroup;
+    // Queries of a group share the reading of keys; too few groups would leave a thread idle.
+    size_t at_once = kQueriesPerGroup;
+    while (at_once > 1 && T * sizes.num_heads / at_once < static_cast<size_t>(pool.size()))
+      at_once /= 2;
     for (uint32_t s = 0; s < batch.spans.size(); ++s)
       for (uint32_t g = 0; g < sizes.num_kv_heads; ++g)
         for (size_t first = 0; first < batch.spans[s].count * heads; first += at_once)
@@ -366,7 +382,7 @@ struct Transformer::Pass {
         group.position[r] = positions_T[token];
       }
       group.window = sizes.window;
-      group.scale = 1.0f / std::sqrt(static_cast<float>(d));
+      group.scale = sizes.attention_scale;
       group.layer = pages;
       group.pages = span.pages;
       group.kv_head = work.kv_head;
@@ -494,7 +510,8 @@ struct Transformer::Pass {
 
     // With the base alone nothing is gathered or weighed: results go where they belong.
     if (is_dense && S == T && voices.shares_TE == nullptr) {
-      multiply({{&layer.networks[0].down, groups[0].act, x_TD, D, nullptr, true}});
+      multiply(
+          {{&layer.networks[0].down, groups[0].act, x_TD, D, nullptr, sizes.residual_multiplier}});
       return;
     }
     float* slots_SD = scratch.slots.of<float>(S * D);
@@ -502,7 +519,7 @@ struct Transformer::Pass {
     for (const Group& group : groups)
       if (!group.tokens.empty())
         products.push_back(
-            {&group.network->down, group.act, slots_SD + group.first_slot * D, D, nullptr, false});
+            {&group.network->down, group.act, slots_SD + group.first_slot * D, D, nullptr, 0.0f});
     multiply(products);
     add_parts(index, slots_SD);
   }
@@ -606,7 +623,7 @@ struct Transformer::Pass {
         }
       }
       float* x = x_TD + t * D;
-      for (size_t i = 0; i < D; ++i) x[i] += y[i];
+      for (size_t i = 0; i < D; ++i) x[i] += sizes.residual_multiplier * y[i];
     });
   }
 
@@ -649,13 +666,15 @@ struct Transformer::Pass {
     over_tokens(L, 16, [&](size_t i) {
       kernels.rms_norm(x_TD + rows[i] * D, model.final_norm_.data(), final_LD + i * D, D,
                        sizes.norm_eps);
+      if (sizes.logits_scaling != 1.0f)
+        for (size_t d = 0; d < D; ++d) final_LD[i * D + d] /= sizes.logits_scaling;
     });
     const Matrix& output = model.output_.bytes ? model.output_ : model.embedding_;
     Needs needs;
     needs.add(output);
     const Panel packed = make_panel(scratch.logits, L, D, needs.quants, needs.floats);
     pack(final_LD, packed);
-    multiply({{&output, packed, logits_LV, V, nullptr, false}});
+    multiply({{&output, packed, logits_LV, V, nullptr, 0.0f}});
   }
 };
 

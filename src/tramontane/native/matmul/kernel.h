@@ -19,9 +19,11 @@ struct Packed {
   static constexpr Start kStart = format == Format::kNibblesFrom8 ? Start::kMinus8
                                   : kSigned && kLiftsSigned       ? Start::kMinus128
                                                                   : Start::kNothing;
-  const uint8_t* quants;
-  const uint16_t* scale_halves;
-  const uint16_t* minimum_halves;
+  static constexpr size_t kBlockBytes = kNibbles ? 256 : 512;
+  static constexpr size_t kPairBytes = 2 * kBlockBytes + (kMinimum ? 128 : 64);
+  // How far ahead of the reading the memory is asked for its bytes; tiles follow each other.
+  static constexpr size_t kAhead = 4096;
+  const uint8_t* tile;
 
   TRAMONTANE_INLINE void unpack(const uint8_t* from, Bytes* w) {
     if constexpr (kNibbles) {
@@ -38,13 +40,20 @@ struct Packed {
     }
   }
   __attribute__((always_inline)) void weights(size_t block, Bytes* w) const {
-    unpack(quants + block * (kNibbles ? 256 : 512), w);
+    const uint8_t* from = tile + block / 2 * kPairBytes + block % 2 * kBlockBytes;
+    TRAMONTANE_UNROLL for (size_t line = 0; line <= kBlockBytes; line += 64)
+        __builtin_prefetch(from + kAhead + line);
+    unpack(from, w);
+  }
+  __attribute__((always_inline)) const uint16_t* halves(size_t block) const {
+    const uint8_t* from = tile + block / 2 * kPairBytes + 2 * kBlockBytes + block % 2 * 32;
+    return reinterpret_cast<const uint16_t*>(from);
   }
   __attribute__((always_inline)) Floats scales(size_t block) const {
-    return from_half(scale_halves + block * 16);
+    return from_half(halves(block));
   }
   __attribute__((always_inline)) Floats minimums(size_t block) const {
-    return from_half(minimum_halves + block * 16);
+    return from_half(halves(block) + 32);
   }
 };
 
@@ -74,7 +83,7 @@ template <class Tile, int n>
 void add_blocks(const Tile& tile, size_t num_blocks, const Panel& x, size_t first, float* sums,
                 bool continues) {
   Floats y[n];
-  TRAMONTANE_UNROLL for (int t = 0; t < n; ++t) {
+  TRAMONTANE_UNROLL_ROWS for (int t = 0; t < n; ++t) {
     y[t] = continues ? load(sums + t * kLanes) : all(0.0f);
   }
   const int8_t* quants = x.quants + first * n * 32;
@@ -85,7 +94,7 @@ void add_blocks(const Tile& tile, size_t num_blocks, const Panel& x, size_t firs
     const Floats scales = tile.scales(block);
     Floats minimums;
     if constexpr (Tile::kMinimum) minimums = tile.minimums(block);
-    TRAMONTANE_UNROLL for (int t = 0; t < n; ++t) {
+    TRAMONTANE_UNROLL_ROWS for (int t = 0; t < n; ++t) {
       const size_t s = at + block * n + t;
       Ints sum;
       if constexpr (Tile::kStart == Start::kMinus8)
@@ -102,7 +111,7 @@ void add_blocks(const Tile& tile, size_t num_blocks, const Panel& x, size_t firs
       if constexpr (Tile::kMinimum) y[t] = fma(minimums, all(x.scaled_sums[s]), y[t]);
     }
   }
-  TRAMONTANE_UNROLL for (int t = 0; t < n; ++t) store(sums + t * kLanes, y[t]);
+  TRAMONTANE_UNROLL_ROWS for (int t = 0; t < n; ++t) store(sums + t * kLanes, y[t]);
 }
 
 template <class Tile>
@@ -130,8 +139,7 @@ void add_blocks_of(size_t n, const Tile& tile, size_t num_blocks, const Panel& x
 
 template <Format format>
 void matmul_blocks(const Matrix& w, size_t tile, const Panel& x, float* sums, uint8_t* scratch) {
-  const Packed<format> packed{w.tile(tile), reinterpret_cast<const uint16_t*>(w.scales(tile)),
-                              reinterpret_cast<const uint16_t*>(w.minimums(tile))};
+  const Packed<format> packed{w.tile(tile)};
   const size_t num_blocks = w.num_blocks();
   if (x.num_rows <= kRowsPerBlock)
     return add_blocks_of(x.num_rows, packed, num_blocks, x, 0, sums, false);
@@ -173,12 +181,12 @@ TRAMONTANE_INLINE Floats weights_at(const uint8_t* tile, size_t k) {
 template <Format format, int n>
 void sum_columns(const uint8_t* tile, size_t num_columns, const float* x, float* sums) {
   Floats y[n];
-  TRAMONTANE_UNROLL for (int t = 0; t < n; ++t) y[t] = all(0.0f);
+  TRAMONTANE_UNROLL_ROWS for (int t = 0; t < n; ++t) y[t] = all(0.0f);
   for (size_t k = 0; k < num_columns; ++k) {
     const Floats w = weights_at<format>(tile, k);
-    TRAMONTANE_UNROLL for (int t = 0; t < n; ++t) y[t] = fma(w, all(x[k * n + t]), y[t]);
+    TRAMONTANE_UNROLL_ROWS for (int t = 0; t < n; ++t) y[t] = fma(w, all(x[k * n + t]), y[t]);
   }
-  TRAMONTANE_UNROLL for (int t = 0; t < n; ++t) store(sums + t * kLanes, y[t]);
+  TRAMONTANE_UNROLL_ROWS for (int t = 0; t < n; ++t) store(sums + t * kLanes, y[t]);
 }
 
 template <Format format>

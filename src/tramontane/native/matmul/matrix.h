@@ -1,11 +1,12 @@
 #pragma once
 // A weight matrix of N rows and K columns, repacked so that sixteen rows are read side by side.
 //
-// A tile is sixteen rows. In blocks (K a multiple of 32) it holds, for each 32 columns: the quants,
-// four columns of each row together (64 bytes); with 4 bits the byte for columns 4i + j holds
-// column 16 + 4i + j in its upper half. Then come all scales, a half per row and block, then all
-// minimums where the type has them. As floats a tile holds sixteen numbers per column. Rows beyond
-// N are zeros. Nothing is rounded: the numbers are the file's.
+// A tile is sixteen rows. In blocks (K a multiple of 32) it is a sequence of pairs of blocks, read
+// from first to last byte: the quants of both, four columns of each row together (64 bytes); then
+// both blocks' scales, a half per row; then their minimums where the type has them. With 4 bits the
+// byte for columns 4i + j holds column 16 + 4i + j in its upper half. As floats a tile holds
+// sixteen numbers per column. What lies beyond N or K is zero. Nothing is rounded: the numbers are
+// the file's.
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -41,14 +42,23 @@ struct Matrix {
 
   size_t num_tiles() const { return (num_rows + kRowsPerTile - 1) / kRowsPerTile; }
   size_t num_blocks() const { return num_columns / 32; }
-  size_t quant_bytes() const { return num_blocks() * (is_nibbles(format) ? 256 : 512); }
+  size_t block_bytes() const { return is_nibbles(format) ? 256 : 512; }
+  // Whole cache lines, so that no load of 64 bytes touches two.
+  size_t pair_bytes() const { return 2 * block_bytes() + (has_minimum(format) ? 128 : 64); }
   size_t tile_bytes() const {
-    if (!is_in_blocks(format))
-      return num_columns * kRowsPerTile * (format == Format::kFloat ? 4 : 2);
-    const size_t all = quant_bytes() + num_blocks() * 32 * (has_minimum(format) ? 2 : 1);
-    return (all + 63) / 64 * 64;
+    if (is_in_blocks(format)) return (num_blocks() + 1) / 2 * pair_bytes();
+    return num_columns * kRowsPerTile * (format == Format::kFloat ? 4 : 2);
   }
   const uint8_t* tile(size_t t) const { return bytes.get() + t * tile_bytes(); }
-  const uint8_t* scales(size_t t) const { return tile(t) + quant_bytes(); }
-  const uint8_t* minimums(size_t t) const { return scales(t) + num_blocks() * 32; }
+};
+
+// Where things lie in a tile of blocks.
+struct TilePlaces {
+  size_t block_bytes, pair_bytes;
+  explicit TilePlaces(const Matrix& m) : block_bytes(m.block_bytes()), pair_bytes(m.pair_bytes()) {}
+  size_t quants(size_t block) const { return block / 2 * pair_bytes + block % 2 * block_bytes; }
+  size_t scales(size_t block) const {
+    return block / 2 * pair_bytes + 2 * block_bytes + block % 2 * 32;
+  }
+  size_t minimums(size_t block) const { return scales(block) + 64; }
 };

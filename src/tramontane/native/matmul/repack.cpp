@@ -55,21 +55,20 @@ void unpack_five_bits(const uint8_t* block, const uint8_t* nibbles, int subtract
 // One row of blocks into lane `row` of a tile.
 void place_row(Matrix& matrix, const SourceType& type, size_t tile, size_t row,
                const uint8_t* from) {
-  uint8_t* quants = mutable_tile(matrix, tile);
-  uint8_t* scales = quants + matrix.quant_bytes();
-  uint8_t* minimums = scales + matrix.num_blocks() * 32;
+  uint8_t* to_tile = mutable_tile(matrix, tile);
+  const TilePlaces at(matrix);
   const bool minimum = has_minimum(type.format);
   const size_t words = is_nibbles(type.format) ? 4 : 8;
   for (size_t block = 0; block < matrix.num_blocks(); ++block, from += type.bytes_per_block) {
-    memcpy(scales + block * 32 + row * 2, from, 2);
-    if (minimum) memcpy(minimums + block * 32 + row * 2, from + 2, 2);
+    memcpy(to_tile + at.scales(block) + row * 2, from, 2);
+    if (minimum) memcpy(to_tile + at.minimums(block) + row * 2, from + 2, 2);
     const uint8_t* body = from + (minimum ? 4 : 2);
     uint8_t five_bits[32];
     if (type.bytes_per_block == 22 || type.bytes_per_block == 24) {
       unpack_five_bits(body, body + 4, minimum ? 0 : 16, five_bits);
       body = five_bits;
     }
-    uint8_t* to = quants + block * words * 64 + row * 4;
+    uint8_t* to = to_tile + at.quants(block) + row * 4;
     for (size_t word = 0; word < words; ++word) memcpy(to + word * 64, body + word * 4, 4);
   }
 }
@@ -108,7 +107,8 @@ Matrix repack(const std::string& name, size_t rows, size_t columns, const uint8_
     if (!is_in_blocks(type->format))
       return place_tile(matrix, tile, reinterpret_cast<const uint16_t*>(bytes));
     const size_t first = tile * kRowsPerTile, count = std::min(kRowsPerTile, rows - first);
-    if (count < kRowsPerTile) memset(mutable_tile(matrix, tile), 0, matrix.tile_bytes());
+    if (count < kRowsPerTile || matrix.num_blocks() % 2)
+      memset(mutable_tile(matrix, tile), 0, matrix.tile_bytes());
     for (size_t row = 0; row < count; ++row)
       place_row(matrix, *type, tile, row, bytes + (first + row) * row_bytes);
   });
@@ -149,16 +149,19 @@ void unpack_row(const Matrix& matrix, size_t n, float* y) {
     }
     return;
   }
-  const auto* scales = reinterpret_cast<const uint16_t*>(matrix.scales(tile));
-  const auto* minimums = reinterpret_cast<const uint16_t*>(matrix.minimums(tile));
+  const TilePlaces at(matrix);
+  auto half_at = [&](size_t place) {
+    uint16_t half;
+    memcpy(&half, from + place + row * 2, 2);
+    return float_of_half(half);
+  };
   const bool nibbles = is_nibbles(matrix.format);
   for (size_t block = 0; block < matrix.num_blocks(); ++block) {
-    const float scale = float_of_half(scales[block * 16 + row]);
-    const float minimum =
-        has_minimum(matrix.format) ? float_of_half(minimums[block * 16 + row]) : 0.0f;
+    const float scale = half_at(at.scales(block));
+    const float minimum = has_minimum(matrix.format) ? half_at(at.minimums(block)) : 0.0f;
     for (size_t i = 0; i < 32; ++i) {
       const size_t j = nibbles ? i % 16 : i;
-      const uint8_t byte = from[block * (nibbles ? 256 : 512) + (j / 4) * 64 + row * 4 + j % 4];
+      const uint8_t byte = from[at.quants(block) + (j / 4) * 64 + row * 4 + j % 4];
       int q = byte;
       if (nibbles) q = i < 16 ? byte & 15 : byte >> 4;
       if (matrix.format == Format::kNibblesFrom8) q -= 8;
