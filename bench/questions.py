@@ -20,8 +20,8 @@ from record import Claim, write_results
 from texts import collection_folder
 from tramontane.checkpoint.pull import pull
 from tramontane.checkpoint.store import Store
+from tramontane.engine.choose import open_runtime
 from tramontane.engine.engine import Engine
-from tramontane.engine.torch_runtime import TorchRuntime
 from tramontane.library.embed import WordLlamaEmbedder
 from tramontane.library.library import Library
 from tramontane.writing.answer import Writer
@@ -42,7 +42,7 @@ def main() -> None:
         store = Store(Path(work) / "models")
         record = pull(str(arguments.model or "smollm2"), store, lambda *_: None)
         checkpoint = store.open(record.name)
-        engine, tokenizer = Engine(TorchRuntime(checkpoint)), checkpoint.tokenizer()
+        engine, tokenizer = Engine(open_runtime(checkpoint)), checkpoint.tokenizer()
         embed = WordLlamaEmbedder()
 
         def make_writer(library: Library) -> Writer:

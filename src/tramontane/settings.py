@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from platformdirs import user_data_path
 from pydantic import Field, ValidationError, field_validator
@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     mixture: str = Field("default", description="name of the mixture whose experts are in place")
     threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="worker threads"
+    )
+    runtime: Literal["auto", "native", "pytorch"] = Field(
+        "auto", description="what computes; auto takes the native one where it knows the model"
     )
     host: str = Field("127.0.0.1", description="address the page listens on; loopback unless told")
     port: int = Field(8787, ge=0, le=65535, description="port the page listens on")

@@ -90,7 +90,7 @@ def test_a_model_that_changed_since_it_was_pulled(tramontane, tmp_path, smollm2_
     assert "has changed since" in tramontane.fails("--base", "mine", "chat")
 
 
-def test_without_torch_notes_are_still_read_and_quoted(tramontane, tmp_path, garden, smollm2_path):
+def test_without_torch_all_works_but_learning(tramontane, tmp_path, garden, smollm2_path):
     hook = tmp_path / "hook"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(WITHOUT_TORCH)
@@ -100,7 +100,11 @@ def test_without_torch_notes_are_still_read_and_quoted(tramontane, tmp_path, gar
     tramontane.works(*base, "collections", "add", garden, environment=without)
     question = "What depth of hole does each leek drop into?"
     assert "18 cm" in tramontane.works(*base, "ask", question, environment=without)
-    for command in (("learn", garden, "--as", "garden"), ("chat",)):
+    chat = tramontane.works(
+        *base, "chat", "--max-tokens", "4", stdin="Hello\n", environment=without
+    )
+    assert len(chat.splitlines()) > 1
+    for command in (("learn", garden, "--as", "garden"), ("--runtime", "pytorch", "chat")):
         said = tramontane.fails(*base, *command, environment=without)
         assert "torch" in said
         assert "pip install" in said

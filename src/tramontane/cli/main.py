@@ -41,11 +41,20 @@ def settings_of_this_run(
     ] = None,
     mixture: Annotated[str | None, typer.Option(help="Mixture whose experts are in place.")] = None,
     threads: Annotated[int | None, typer.Option(help="Worker threads.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="auto, native or pytorch: what computes.")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")
     ] = False,
 ) -> None:
-    context.obj = {"home": home, "base": base, "mixture": mixture, "threads": threads}
+    context.obj = {
+        "home": home,
+        "base": base,
+        "mixture": mixture,
+        "threads": threads,
+        "runtime": runtime,
+    }
 
 
 for module in (start, models, notes, ask, learn, experts, mixtures, serve, demo):

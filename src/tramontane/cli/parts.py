@@ -1,6 +1,5 @@
 """The parts a command needs, opened when first asked for and closed together."""
 
-import importlib.util
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.checkpoint.store import Store
+from tramontane.engine.choose import open_runtime
 from tramontane.engine.engine import Engine
 from tramontane.experts.expert_file import Expert
 from tramontane.experts.mixture import Mixture
@@ -62,10 +62,8 @@ class Parts:
 
     def new_engine(self) -> Engine:
         """Returns an engine that has never seen an expert."""
-        # Imported here: quoting, listing and withdrawing work where torch isn't installed.
-        from tramontane.engine.torch_runtime import TorchRuntime
-
-        return Engine(TorchRuntime(self.checkpoint, threads=self.settings.threads))
+        settings = self.settings
+        return Engine(open_runtime(self.checkpoint, settings.runtime, settings.threads))
 
     @property
     def engine(self) -> Engine:
@@ -101,7 +99,7 @@ class Parts:
             lambda: self.engine,
             lambda: self.tokenizer,
             lambda: experts,
-            reads=self.has_base and has_torch(),
+            reads=self.has_base,
             can_write=bool(check and check.passed),
         )
 
@@ -123,14 +121,6 @@ class Parts:
     def close(self) -> None:
         if "library" in self.__dict__:
             self.library.close()
-
-
-def has_torch() -> bool:
-    """Returns whether a base can be run here; asked without the second that importing takes."""
-    try:
-        return importlib.util.find_spec("torch") is not None
-    except ModuleNotFoundError:
-        return False
 
 
 @contextmanager

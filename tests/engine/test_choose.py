@@ -1,0 +1,37 @@
+"""A runtime is taken for a reason that can be told."""
+
+import pytest
+
+from tramontane.engine.choose import choose_runtime
+from tramontane.errors import BackendUnavailable
+
+FREE = {"native": "", "pytorch": ""}
+NATIVE_IN_THE_WAY = {"native": "doesn't know has_spirals", "pytorch": ""}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "obstacles", "taken"),
+    [
+        ("auto", FREE, "native"),
+        ("pytorch", FREE, "pytorch"),
+        ("auto", NATIVE_IN_THE_WAY, "pytorch"),
+        ("pytorch", NATIVE_IN_THE_WAY, "pytorch"),
+    ],
+)
+def test_the_first_without_obstacle_unless_one_is_named(wanted, obstacles, taken):
+    assert choose_runtime(wanted, obstacles) == taken
+
+
+def test_what_was_asked_for_is_never_swapped_for_another():
+    with pytest.raises(BackendUnavailable, match=r"native: .*has_spirals; usable here: pytorch"):
+        choose_runtime("native", NATIVE_IN_THE_WAY)
+
+
+def test_where_none_is_usable_every_obstacle_is_told():
+    with pytest.raises(BackendUnavailable, match=r"has_spirals; pytorch: no torch"):
+        choose_runtime("auto", NATIVE_IN_THE_WAY | {"pytorch": "no torch"})
+
+
+def test_an_unknown_name_is_told():
+    with pytest.raises(BackendUnavailable, match="no runtime 'cuda'; there are auto, native"):
+        choose_runtime("cuda", FREE)
