@@ -20,7 +20,7 @@ def open_runtime(
     Raises BackendUnavailable naming what stands in the way.
     """
     name = choose_runtime(wanted, {name: obstacle(name, checkpoint) for name in RUNTIMES})
-    log.info("runtime: %s", name)
+    log.debug("runtime: %s", name)
     if name == "native":
         return NativeRuntime(checkpoint, threads=threads)
     # Imported here: torch takes a second, and is not there in a plain installation.
