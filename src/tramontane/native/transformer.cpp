@@ -15,8 +15,9 @@ namespace {
 
 // Rows of activations that stay in the second cache while a stretch of a matrix passes over them.
 constexpr size_t kRowsAtOnce = 128;
-// Bytes of a matrix below which a thread isn't worth asking.
-constexpr size_t kBytesPerItem = 24 << 10;
+// Bytes of weights in an item when few rows pass over them: long stretches, since reading ahead is
+// lost at the end of each, but several per thread, so that all end together.
+constexpr size_t kLeastItemBytes = 16 << 10, kMostItemBytes = 256 << 10, kItemsPerThread = 3;
 
 size_t ceil_divide(size_t a, size_t b) { return (a + b - 1) / b; }
 
@@ -252,14 +253,21 @@ struct Transformer::Pass {
     size_t product, first_tile, end_tile, first_row, num_rows;
   };
 
+  size_t bytes_per_item(size_t num_bytes) const {
+    return std::clamp(num_bytes / (kItemsPerThread * pool.size()), kLeastItemBytes, kMostItemBytes);
+  }
+
   // All products of one step, cut into items of like cost.
   void multiply(const std::vector<Product>& products) {
     std::vector<Item> items;
+    size_t num_bytes = 0;
+    for (const Product& product : products)
+      num_bytes += product.w->num_tiles() * product.w->tile_bytes();
+    const size_t item_bytes = bytes_per_item(num_bytes);
     for (size_t p = 0; p < products.size(); ++p) {
       const Matrix& w = *products[p].w;
       const size_t rows = products[p].x.num_rows;
-      const size_t tiles_at_once =
-          rows > 32 ? 1 : std::max<size_t>(1, kBytesPerItem / w.tile_bytes());
+      const size_t tiles_at_once = rows > 32 ? 1 : std::max<size_t>(1, item_bytes / w.tile_bytes());
       for (size_t row = 0; row < rows; row += kRowsAtOnce)
         for (size_t tile = 0; tile < w.num_tiles(); tile += tiles_at_once)
           items.push_back({p, tile, std::min(w.num_tiles(), tile + tiles_at_once), row,
@@ -532,13 +540,16 @@ struct Transformer::Pass {
   // act = silu(gate · h) ⊙ up · h, packed for the down-projection as it is made: 32 columns of up
   // to kRowsAtOnce rows at a time.
   void gate_and_up() {
-    size_t widest = 0, quants = 0, floats = 0, rows = 0;
+    size_t widest = 0, quants = 0, floats = 0, rows = 0, num_bytes = 0;
     for (const Group& group : groups) {
       const Matrix& down = group.network->down;
       widest = std::max(widest, down.num_columns);
       (is_in_blocks(down.format) ? quants : floats) += 1;
       rows += group.tokens.size();
+      if (!group.tokens.empty())
+        num_bytes += 2 * group.network->gate.num_tiles() * group.network->gate.tile_bytes();
     }
+    const size_t item_bytes = bytes_per_item(num_bytes);
     const Panel all = make_panel(scratch.act, rows, widest, quants > 0, floats > 0);
     struct Stretch {
       uint32_t group, first, end, row, num_rows;  // in columns of 32
@@ -556,7 +567,7 @@ struct Transformer::Pass {
       const auto num_columns = static_cast<uint32_t>(ceil_divide(group.act.width, 32));
       const size_t bytes = 2 * (group.network->gate.tile_bytes() + group.network->up.tile_bytes());
       const auto at_once =
-          static_cast<uint32_t>(rows_here > 32 ? 1 : std::max<size_t>(1, kBytesPerItem / bytes));
+          static_cast<uint32_t>(rows_here > 32 ? 1 : std::max<size_t>(1, item_bytes / bytes));
       for (size_t row = 0; row < rows_here; row += kRowsAtOnce)
         for (uint32_t first = 0; first < num_columns; first += at_once)
           items.push_back({g, first, std::min(num_columns, first + at_once),
