@@ -244,6 +244,14 @@ def assert_marked_by_overlap(sentences, sources) -> None:
             assert (sentence.first_line, sentence.last_line) == (named.first_line, named.last_line)
 
 
+def test_a_citation_after_the_last_sentence_is_no_sentence(library, tokenizer):
+    writer = writer_that_says(
+        library, tokenizer, "Garlic went into the long bed. [1]", can_write=True
+    )
+    answer = writer.answer(GARLIC_QUESTION)
+    assert [sentence.text for sentence in answer.sentences] == ["Garlic went into the long bed."]
+
+
 WORDS = "garlic pears été 日本 17 3.5 oil quay ferry’s planted the of".split()
 SAID = st.lists(
     st.tuples(

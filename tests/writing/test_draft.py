@@ -241,3 +241,15 @@ def test_markdown_of_what_was_not_said_names_the_closest_passage(library):
     closest = draft.closest
     assert f"{closest.path}, lines {closest.first_line}-{closest.last_line}" in text
     assert as_markdown(Answer("x", abstained=True, reason="Nothing.")) == "Nothing.\n"
+
+
+def test_sentences_of_one_line_keep_their_order(tmp_path):
+    text = (
+        "# Oak\n\nThe barge sank in May. Nobody was hurt. The oak timber of the barge was sold.\n"
+    )
+    folder = write_notes(tmp_path / "notes", {"oak.md": text})
+    with build(tmp_path / "l.sqlite", {"n": folder}, StemEmbedder()) as library:
+        events = list(write(quoting(library), "the oak timber of the barge was sold"))
+    told = [event.text for event in events if isinstance(event, Sentence)]
+    assert len(told) > 1
+    assert told == sorted(told, key=text.index)

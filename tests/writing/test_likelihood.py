@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_vocabularies import sentence_piece_metadata
 from writing_makers import is_idle, talking_engine
 
 from tramontane.engine.choose import open_runtime
 from tramontane.engine.engine import Engine
+from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.writing.likelihood import (
     LEADING,
     LEAST_GAIN,
@@ -50,6 +52,19 @@ def places_by_hand(tokenizer, question: str, token_ids) -> dict[str, list[int]]:
 def test_each_word_has_exactly_the_tokens_that_its_bytes_lie_in(tokenizer, question):
     asked = tokenizer.encode(f" {question}")
     assert tokens_by_stem(tokenizer, question, asked) == places_by_hand(tokenizer, question, asked)
+
+
+def test_a_tokenizer_may_put_a_space_of_its_own_before_the_question():
+    pieces = Tokenizer.from_gguf(sentence_piece_metadata())
+    asked = pieces.encode(" hat on")
+    spelt = b"".join(pieces.token_bytes(token) for token in asked)
+    assert spelt == b"  hat on"
+    places = tokens_by_stem(pieces, "hat on", asked)
+    for word in ("hat", "on"):
+        assert word.encode() in b"".join(pieces.token_bytes(asked[at]) for at in places[word])
+        assert spelt.index(word.encode()) >= len(
+            b"".join(pieces.token_bytes(token) for token in asked[: places[word][0]])
+        )
 
 
 def test_tokens_of_words_by_hand(tokenizer):

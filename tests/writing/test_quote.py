@@ -202,3 +202,22 @@ def test_coverage_is_a_share_and_what_is_missing_was_asked(library, question):
 def test_without_hits_there_is_no_evidence():
     evidence = weigh_evidence(Question("garlic", rarity), [])
     assert (evidence.coverage, evidence.missing, evidence.is_enough) == (0.0, None, False)
+
+
+def test_a_heading_is_no_answer(tmp_path):
+    text = "# Mill wheel\n\nIt turns.\n\n## How the wheel is greased\n\nTallow, twice a year.\n"
+    folder = write_notes(tmp_path / "notes", {"wheel.md": text})
+    with build(tmp_path / "l.sqlite", {"mill": folder}, StemEmbedder()) as library:
+        asked = Question("How is the wheel greased?", library.rarity)
+        found = candidates(asked, library.search(asked.text), library, StemEmbedder())
+    assert [quotation.text for quotation in found] == ["Tallow, twice a year."]
+
+
+def test_no_word_is_missing_that_the_best_passage_holds(tmp_path):
+    notes = {"a.md": "# A\n\nThe barge sank in May.", "b.md": "# B\n\nThe barge is red.\n"}
+    folder = write_notes(tmp_path / "notes", notes)
+    with build(tmp_path / "l.sqlite", {"n": folder}, StemEmbedder()) as library:
+        asked = Question("Which barge sank in May?", library.rarity)
+        evidence = weigh_evidence(asked, library.search(asked.text))
+    assert evidence.coverage == pytest.approx(1.0)
+    assert evidence.missing is None

@@ -72,4 +72,5 @@ def test_numbers_lose_their_thousands_separators_only():
     assert numbers("1,250 or 12.50 at 07:40, room 14; no. 3.") == {
         *("1250", "12.50", "07:40", "14", "3")
     }
+    assert numbers("2,5 litres of 1,234,567") == {"2,5", "1234567"}
     assert numbers("none") == set()

@@ -158,6 +158,8 @@ WHOLE = json.dumps({"num_right": 17, "num_questions": 20, "version": VERSION}).e
         *(WHOLE[:-1], WHOLE + b"}", WHOLE.replace(b"num_right", b"num_wrong")),
         json.dumps({"num_right": 17, "num_questions": 20, "version": VERSION + 1}).encode(),
         json.dumps({"num_right": 17, "num_questions": 20, "more": 1}).encode(),
+        *(WHOLE.replace(b"17", wrong) for wrong in (b"null", b'"17"', b"17.5", b"true")),
+        b"[" * 100_000,
     ],
 )
 def test_a_damaged_or_foreign_file_is_ignored_and_can_be_replaced(tmp_path, damaged):

@@ -202,7 +202,8 @@ class Writer:
             for text in whole:
                 yield prose_sentence(text, sources, mean_shares(shares))
                 shares = []
-        if held.strip():
+        # A citation after the last full stop belongs to the sentence before it.
+        if CITATION.sub("", held).strip():
             yield prose_sentence(held, sources, mean_shares(shares))
 
 

@@ -58,7 +58,7 @@ def write(
         else:
             best = candidates(asked, part, writer.library, writer.embed)[:SENTENCES_PER_SECTION]
             # Within a note its own order reads best.
-            for quotation in sorted(best, key=lambda q: (q.hit, q.first_line)):
+            for quotation in sorted(best, key=lambda q: (part[q.hit].first_line, q.start)):
                 yield writer.quotation(quotation, own_sources[quotation.hit].number, experts)
         first += len(part)
     yield Done(time.monotonic() - began, 0)

@@ -66,10 +66,12 @@ def tokens_by_stem(
     """Returns, for each word's stem, the places of the tokens that its first occurrence lies in."""
     ends = np.cumsum([len(tokenizer.token_bytes(token)) for token in token_ids])
     begins = np.concatenate([[0], ends[:-1]])
+    # Some tokenizers put a space of their own before the text.
+    own_space = int(ends[-1]) - len(f" {question}".encode()) if len(ends) else 0
     places: dict[str, list[int]] = {}
     for match in WORD.finditer(question):
         # A space was put before the question.
-        first = 1 + len(question[: match.start()].encode())
+        first = own_space + 1 + len(question[: match.start()].encode())
         last = first + len(match[0].encode())
         key = stem(match[0].lower().replace("’", "'"))
         inside = [i for i in range(len(token_ids)) if begins[i] < last and ends[i] > first]

@@ -72,6 +72,7 @@ class Quotation:
     hit: int
     score: float
     coverage: float
+    start: int = 0  # its first character in the hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ def candidates(
         passage = stems_of(hit.text)
         for sentence in library.sentences(hit):
             text = sentence.text.strip()
-            if len(words(text)) < 3 or text.startswith("#"):
+            if len(words(text)) < 3 or is_heading(hit.text, sentence.start):
                 continue
             found.append((place, sentence, text, stems_of(text), around, passage))
     found = found[:MAX_CANDIDATES]
@@ -170,9 +171,17 @@ def candidates(
             + RANK_WEIGHT / (1 + place)
         )
         quotations.append(
-            Quotation(text, sentence.first_line, sentence.last_line, place, score, near)
+            Quotation(
+                text, sentence.first_line, sentence.last_line, place, score, near, sentence.start
+            )
         )
     return sorted(quotations, key=lambda q: (-q.score, q.hit, q.first_line))
+
+
+def is_heading(text: str, start: int) -> bool:
+    """Returns whether what begins at `start` follows the marks of a Markdown heading."""
+    line_start = text.rfind("\n", 0, start) + 1
+    return text[line_start:start].lstrip().startswith("#")
 
 
 def weighed_by_gain(quotations: Sequence[Quotation], gains: Sequence[Gain]) -> list[Quotation]:
@@ -186,13 +195,13 @@ def weighed_by_gain(quotations: Sequence[Quotation], gains: Sequence[Gain]) -> l
 
 def weigh_evidence(question: Question, hits: Sequence[Hit]) -> Evidence:
     """Returns what the best hits hold of the question, by words and vectors."""
-    best, missing = 0.0, None
+    best, missing = -1.0, None
     for hit in hits[:3]:
         there = stems_of(" ".join((hit.title, hit.path, *hit.heading, hit.text)))
         share = question.share(there)
-        if share > best or missing is None:
+        if share > best:
             absent = [key for key in question.weights if key not in there]
             rarest = max(absent, key=lambda key: question.weights[key], default=None)
-            best, missing = max(best, share), question.word_of.get(rarest) if rarest else None
+            best, missing = share, question.word_of.get(rarest) if rarest else None
     similarity = max((hit.similarity for hit in hits[:3]), default=0.0)
-    return Evidence(best, similarity, missing)
+    return Evidence(max(best, 0.0), similarity, missing)

@@ -4,6 +4,7 @@ import re
 
 WORD = re.compile(r"[^\W_]+(?:[.,'’][^\W_]+)*")
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+THOUSANDS = re.compile(r",(?=\d{3}(?!\d))")
 
 # Words that carry a question rather than its subject.
 STOP_WORDS = frozenset(
@@ -56,5 +57,5 @@ def content_stems(text: str) -> list[str]:
 
 
 def numbers(text: str) -> set[str]:
-    """Returns the numbers in a text, thousands separators taken out."""
-    return {match[0].replace(",", "") for match in NUMBER.finditer(text)}
+    """Returns the numbers in a text, thousands separators taken out, decimal commas kept."""
+    return {THOUSANDS.sub("", match[0]) for match in NUMBER.finditer(text)}

@@ -95,9 +95,10 @@ def stored_check(folder: Path, base_sha256: str) -> CheckResult | None:
         return None
     try:
         result = CheckResult(**json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
-        return None  # written by another version; the check is run again
-    return result if result.version == VERSION else None
+    except (ValueError, TypeError, RecursionError):
+        return None  # damaged, or written by another version; the check is run again
+    is_whole = all(type(number) is int for number in asdict(result).values())
+    return result if is_whole and result.version == VERSION else None
 
 
 def store_check(folder: Path, base_sha256: str, result: CheckResult) -> None:
