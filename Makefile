@@ -8,7 +8,7 @@ DEMO_HOME ?= .demo
 .PHONY: demo test quick lint format bench peers docs clean
 
 # torch goes first and by name: asked for loosely, pip takes the build with gigabytes of CUDA.
-$(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/tramontane/native/*.cpp src/tramontane/native/*/*)
+$(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/tramontane/native/*.cpp src/tramontane/native/*.h src/tramontane/native/*/*)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 	$(PIP) -e '.[learn]'

@@ -1,8 +1,12 @@
 """A runtime is taken for a reason that can be told."""
 
+from dataclasses import replace
+
 import pytest
 
-from tramontane.engine.choose import choose_runtime
+from tiny_models import open_tiny
+from tramontane.engine.choose import choose_runtime, obstacle, open_runtime
+from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.errors import BackendUnavailable
 
 FREE = {"native": "", "pytorch": ""}
@@ -35,3 +39,15 @@ def test_where_none_is_usable_every_obstacle_is_told():
 def test_an_unknown_name_is_told():
     with pytest.raises(BackendUnavailable, match="no runtime 'cuda'; there are auto, native"):
         choose_runtime("cuda", FREE)
+
+
+def test_weights_that_native_cannot_repack_are_an_obstacle(tmp_path):
+    checkpoint = open_tiny("llama", tmp_path)
+    assert obstacle("native", checkpoint) == ""
+    assert isinstance(open_runtime(checkpoint, threads=1), NativeRuntime)
+    name = "layers.0.ffn.up.weight"
+    odd = replace(checkpoint.tensors[name], type="Q4_K")
+    checkpoint.tensors = dict(checkpoint.tensors) | {name: odd}
+    assert "Q4_K" in obstacle("native", checkpoint)
+    with pytest.raises(BackendUnavailable, match="Q4_K"):
+        open_runtime(checkpoint, "native")

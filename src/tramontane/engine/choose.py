@@ -4,7 +4,11 @@ import importlib.util
 import logging
 
 from tramontane.checkpoint.checkpoint import Checkpoint
-from tramontane.engine.native_runtime import NativeRuntime, refuse_unknown_options
+from tramontane.engine.native_runtime import (
+    NativeRuntime,
+    refuse_unknown_options,
+    refuse_unknown_types,
+)
 from tramontane.engine.runtime import Runtime
 from tramontane.errors import BackendUnavailable, ConfigError
 
@@ -48,6 +52,7 @@ def obstacle(name: str, checkpoint: Checkpoint) -> str:
     if name == "native":
         try:
             refuse_unknown_options(checkpoint.config)
+            refuse_unknown_types(checkpoint)
         except ConfigError as error:
             return str(error)
         return ""

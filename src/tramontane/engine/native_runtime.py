@@ -27,6 +27,8 @@ UNDERSTOOD = frozenset(
         "logits_scaling"
     ).split()
 )
+# The types of matrices it repacks; what isn't a matrix is read as float32 whatever its type.
+REPACKED_TYPES = frozenset("F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0".split())
 # The C++ side's names for our tensors.
 ATTENTION_MATRICES = ("query", "key", "value", "output")
 NETWORK_MATRICES = ("gate", "up", "down")
@@ -42,6 +44,7 @@ class NativeRuntime:
         """`variant` is an instruction set; by default TRAMONTANE_VARIANT, or the best here."""
         self.config = config = checkpoint.config
         refuse_unknown_options(config)
+        refuse_unknown_types(checkpoint)
         self.transformer = _cpu.Transformer(
             vocab_size=config.vocab_size,
             model_width=config.model_width,
@@ -171,6 +174,15 @@ def refuse_unknown_options(config: ModelConfig) -> None:
                 f"the native runtime doesn't know {field.name}={value!r} of this model yet; "
                 "the PyTorch runtime (extra `learn`) may"
             )
+
+
+def refuse_unknown_types(checkpoint: Checkpoint) -> None:
+    pieces = (piece for tensor in checkpoint.tensors.values() for piece in tensor.pieces)
+    if strange := sorted({piece.type for piece in pieces} - REPACKED_TYPES):
+        raise ConfigError(
+            f"the native runtime doesn't repack weights of type {', '.join(strange)} yet; "
+            "the PyTorch runtime (extra `learn`) reads them"
+        )
 
 
 def rope_factors_of(checkpoint: Checkpoint) -> np.ndarray | None:
