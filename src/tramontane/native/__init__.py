@@ -1,8 +1,13 @@
 """C++: the work where the CPU's time goes, one folder per operation."""
 
+import os
+
 import numpy as np
 
 from tramontane.native import _cpu
+
+# Far above any cache, so that reading it is reading memory; less where memory is short.
+BANDWIDTH_BYTES = 1 << 30
 
 
 def log_softmax(logits_TV: np.ndarray) -> np.ndarray:
@@ -14,3 +19,35 @@ def log_softmax(logits_TV: np.ndarray) -> np.ndarray:
     y_TV = np.empty_like(x_TV)
     _cpu.log_softmax(x_TV, y_TV)
     return y_TV
+
+
+def variants_here() -> dict[str, str]:
+    """Returns this build's instruction-set variants, the best first, and what each lacks here.
+
+    Nothing is lacking where a variant can run.
+    """
+    return dict(_cpu.variants_here())
+
+
+def read_bandwidth(threads: int, *, seconds: float = 1.0, variant: str | None = None) -> float:
+    """Returns the bytes per second that `threads` threads read from memory together.
+
+    The best of several passes over a buffer of 1 GiB, or of a quarter of the free memory.
+    `variant` is an instruction set, by default the best here.
+    """
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return _cpu.read_bandwidth(
+        variant or _cpu.usable_variants()[0],
+        threads,
+        num_bytes=min(BANDWIDTH_BYTES, free // 4),
+        seconds=seconds,
+    )
+
+
+def int8_rate(threads: int, *, seconds: float = 0.5, variant: str | None = None) -> float:
+    """Returns the int8 multiplications and additions per second of `threads` threads together.
+
+    In registers, as an instruction-set variant multiplies them: what its matrix products would
+    reach if nothing else had to be done.
+    """
+    return _cpu.int8_rate(variant or _cpu.usable_variants()[0], threads, seconds=seconds)

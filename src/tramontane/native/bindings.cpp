@@ -2,6 +2,7 @@
 // pointers and sizes.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -11,6 +12,7 @@
 #include "log_softmax/log_softmax.h"
 #include "matmul/once.h"
 #include "matmul/repack.h"
+#include "measure/measure.h"
 #include "transformer.h"
 
 namespace nb = nanobind;
@@ -155,11 +157,38 @@ static void forward_arrays(Transformer& model, Indices token_ids, Indices starts
   model.forward(batch, logits_LV.data(), voices);
 }
 
+static double read_bandwidth_of(const std::string& variant, int threads, size_t num_bytes,
+                                double seconds) {
+  const Kernels& kernels = kernels_of(variant);
+  if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be 1 to 1024");
+  nb::gil_scoped_release release;
+  return read_bandwidth(kernels, threads, num_bytes, seconds);
+}
+
+static double int8_rate_of(const std::string& variant, int threads, double seconds) {
+  const Kernels& kernels = kernels_of(variant);
+  if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be 1 to 1024");
+  nb::gil_scoped_release release;
+  return int8_rate(kernels, threads, seconds);
+}
+
 NB_MODULE(_cpu, m) {
   m.def("log_softmax", &log_softmax_arrays, "x"_a.noconvert(), "y"_a.noconvert(),
         "Writes log-probabilities of each row of x into y; float32, C-contiguous, one shape.");
   m.def("usable_variants", &usable_variants,
         "Returns the instruction-set variants that can run here, the best first.");
+  m.def(
+      "variants_here",
+      [] {
+        std::vector<std::pair<std::string, std::string>> found;
+        for (const VariantHere& one : variants_here()) found.emplace_back(one.name, one.lacks);
+        return found;
+      },
+      "Returns (variant, what this machine lacks of it) of this build, the best first.");
+  m.def("read_bandwidth", &read_bandwidth_of, "variant"_a, "threads"_a, nb::kw_only(),
+        "num_bytes"_a, "seconds"_a, "Measures bytes read per second.");
+  m.def("int8_rate", &int8_rate_of, "variant"_a, "threads"_a, nb::kw_only(), "seconds"_a,
+        "Measures multiplications and additions of int8 per second.");
 
   m.def("matmul", &matmul_arrays, "variant"_a, "type"_a, "bytes"_a.noconvert(), "x"_a.noconvert(),
         "y"_a.noconvert(), nb::kw_only(), "threads"_a = 1,

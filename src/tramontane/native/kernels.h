@@ -5,6 +5,7 @@
 
 #include "attention/attention.h"
 #include "matmul/matmul.h"
+#include "measure/measure.h"
 #include "pack/pack.h"
 #include "rms_norm/rms_norm.h"
 #include "rope/rope.h"
@@ -20,7 +21,18 @@ struct Kernels {
   decltype(&portable::swiglu_tile) swiglu_tile;
   decltype(&portable::attend) attend;
   decltype(&portable::keep_key) keep_key;
+  decltype(&portable::read_bytes) read_bytes;
+  decltype(&portable::multiply_bytes) multiply_bytes;
+  decltype(&portable::operations_per_round) operations_per_round;
 };
+
+// A variant of this build, and what this machine lacks of it ("avx512vnni"; empty: it can run).
+struct VariantHere {
+  std::string name, lacks;
+};
+
+// The variants that this build holds, the best first.
+std::vector<VariantHere> variants_here();
 
 // The variants that this build holds and this machine can run, the best first.
 std::vector<std::string> usable_variants();

@@ -363,10 +363,13 @@ struct Bytes {
 
 TRAMONTANE_INLINE Bytes load_bytes(const uint8_t* x) {
   Bytes y;
-  memcpy(&y, x, 64);
+  // Register by register: copied whole, they would pass through the stack in smaller pieces.
+  TRAMONTANE_PARTS memcpy(&y.part[p], x + p * sizeof(IntRegister), sizeof(IntRegister));
   return y;
 }
-TRAMONTANE_INLINE void store_bytes(uint8_t* y, Bytes x) { memcpy(y, &x, 64); }
+TRAMONTANE_INLINE void store_bytes(uint8_t* y, Bytes x) {
+  TRAMONTANE_PARTS memcpy(y + p * sizeof(IntRegister), &x.part[p], sizeof(IntRegister));
+}
 // The lower four bits of every byte, and the upper.
 TRAMONTANE_INLINE Bytes lower_bits(Bytes x) {
 #if defined(__AVX512F__)

@@ -1,0 +1,2 @@
+#define TRAMONTANE_VARIANT avx2
+#include "measure/kernel.h"

@@ -1,0 +1,2 @@
+#define TRAMONTANE_VARIANT avx512
+#include "measure/kernel.h"

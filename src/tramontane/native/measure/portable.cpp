@@ -1,0 +1,2 @@
+#define TRAMONTANE_VARIANT portable
+#include "measure/kernel.h"
