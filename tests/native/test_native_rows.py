@@ -1,23 +1,47 @@
-"""Norms and SwiGLU against their definitions in float64; T rows, D columns."""
+"""Norms, SwiGLU and log-softmax against their definitions in float64; T rows, D columns."""
 
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import silu
 
 from rows import EPS
+from tramontane.model.rms_norm import RMSNorm
 from tramontane.native import _cpu
 
 
+def assert_within(actual: np.ndarray, expected: np.ndarray, allowed: np.ndarray) -> None:
+    """Every number by itself; a number that was never written is NaN, and fails."""
+    assert np.isfinite(actual).all()
+    excess = np.abs(actual - expected) / allowed
+    worst = np.unravel_index(excess.argmax(), excess.shape)
+    assert excess[worst] <= 1, f"at {worst}: {excess[worst]:.2f} of what is allowed"
+
+
 @pytest.mark.parametrize("D", [1, 15, 16, 17, 63, 65, 513])
-def test_rms_norm(variant, D):
+@pytest.mark.parametrize("T", [1, 33])
+def test_rms_norm(variant, T, D):
     g = torch.Generator().manual_seed(D)
-    x_TD, scale_D = torch.randn(3, D, generator=g), torch.randn(D, generator=g)
-    y_TD = np.full((3, D), np.nan, np.float32)
-    _cpu.rms_norm(variant, x_TD.numpy(), scale_D.numpy(), y_TD, eps=1e-6)
-    wide_TD = x_TD.double()
+    # Rows of very different sizes: a bound on the whole would let a small one be anything.
+    sizes_T1 = 10.0 ** (torch.rand(T, 1, generator=g) * 8 - 4)
+    x_TD = torch.randn(T, D, generator=g) * sizes_T1
+    definition = RMSNorm(D, 1e-6)
+    definition.weight.data = torch.randn(D, generator=g)
+    y_TD = np.full((T, D), np.nan, np.float32)
+    _cpu.rms_norm(variant, x_TD.numpy(), definition.weight.detach().numpy(), y_TD, eps=1e-6)
+    wide_TD, scale_D = x_TD.double(), definition.weight.detach().double()
     mean_T1 = wide_TD.square().mean(-1, keepdim=True)
-    expected_TD = (scale_D.double() * wide_TD * torch.rsqrt(mean_T1 + 1e-6)).numpy()
-    assert np.abs(y_TD - expected_TD).max() <= 8 * EPS * D**0.5 * np.abs(expected_TD).max()
+    expected_TD = (scale_D * wide_TD * torch.rsqrt(mean_T1 + 1e-6)).numpy()
+    # All numbers of a row share the error of its root, and have three roundings of their own.
+    allowed_TD = (8 * EPS * D**0.5 + 2 * EPS) * np.abs(expected_TD) + 1e-37
+    assert_within(y_TD, expected_TD, allowed_TD)
+    assert_within(definition(x_TD).detach().numpy(), expected_TD, allowed_TD)
+
+
+def test_a_row_of_zeros_stays_zero(variant):
+    y_TD = np.full((1, 17), np.nan, np.float32)
+    _cpu.rms_norm(variant, np.zeros((1, 17), np.float32), np.ones(17, np.float32), y_TD, eps=1e-6)
+    assert not y_TD.any()
 
 
 def test_swiglu_over_the_whole_range(variant):
@@ -25,7 +49,59 @@ def test_swiglu_over_the_whole_range(variant):
     up_T16 = np.random.default_rng(0).standard_normal((64, 16)).astype(np.float32)
     y_T16 = np.full((64, 16), np.nan, np.float32)
     _cpu.swiglu(variant, gate_T16, up_T16, y_T16)
-    wide_T16 = gate_T16.astype(np.float64)
-    expected_T16 = wide_T16 / (1 + np.exp(-wide_T16)) * up_T16
+    wide_T16 = torch.from_numpy(gate_T16).double()
+    expected_T16 = (silu(wide_T16) * torch.from_numpy(up_T16)).numpy()
     # The exponential errs by two units, the rest by one each; below e^-87 results are 0.
-    assert (np.abs(y_T16 - expected_T16) <= 8 * EPS * np.abs(expected_T16) + 1e-35).all()
+    assert_within(y_T16, expected_T16, 8 * EPS * np.abs(expected_T16) + 1e-35)
+
+
+@pytest.mark.parametrize("T", [1, 33])
+def test_swiglu_by_rows(variant, T):
+    rng = np.random.default_rng(T)
+    gate_T16 = (rng.standard_normal((T, 16)) * 3).astype(np.float32)
+    up_T16 = rng.standard_normal((T, 16)).astype(np.float32)
+    y_T16 = np.full((T, 16), np.nan, np.float32)
+    _cpu.swiglu(variant, gate_T16, up_T16, y_T16)
+    expected_T16 = (silu(torch.from_numpy(gate_T16).double()) * torch.from_numpy(up_T16)).numpy()
+    assert_within(y_T16, expected_T16, 8 * EPS * np.abs(expected_T16) + 1e-35)
+
+
+@pytest.mark.parametrize("V", [1, 15, 16, 17, 1000])
+@pytest.mark.parametrize("T", [1, 33])
+def test_log_softmax(T, V):
+    rng = np.random.default_rng(V)
+    x_TV = (rng.standard_normal((T, V)) * 10.0 ** rng.uniform(-3, 3, (T, 1))).astype(np.float32)
+    y_TV = np.full((T, V), np.nan, np.float32)
+    _cpu.log_softmax(x_TV, y_TV)
+    expected_TV = torch.from_numpy(x_TV).double().log_softmax(-1).numpy()
+    # Carried in double, rounded once at the end.
+    largest_T1 = np.abs(x_TV).max(axis=1, keepdims=True)
+    assert_within(y_TV, expected_TV, EPS * np.abs(expected_TV) + 1e-15 * V * largest_T1 + 1e-37)
+    if V == 1:
+        assert not y_TV.any()
+    for t in range(0, T, 8):
+        alone_1V = np.full((1, V), np.nan, np.float32)
+        _cpu.log_softmax(x_TV[t : t + 1].copy(), alone_1V)
+        assert np.array_equal(alone_1V[0], y_TV[t])
+
+
+def test_log_softmax_passes_what_is_impossible():
+    """A token that a grammar forbids has -inf, before and after."""
+    x_TV = np.array([[0.0, -np.inf, 3e38, -3e38], [-np.inf, 1.0, 1.0, -np.inf]], np.float32)
+    y_TV = np.full((2, 4), np.nan, np.float32)
+    _cpu.log_softmax(x_TV, y_TV)
+    assert y_TV[0, 2] == 0
+    assert np.isneginf(y_TV[[0, 1, 1], [1, 0, 3]]).all()
+    assert y_TV[1, 1] == y_TV[1, 2] == np.float32(-np.log(2))
+
+
+def test_shapes_that_differ_are_refused():
+    x, y = np.zeros((2, 4), np.float32), np.zeros((2, 5), np.float32)
+    with pytest.raises(ValueError, match="one shape"):
+        _cpu.log_softmax(x, y)
+    with pytest.raises(ValueError, match="must not be empty"):
+        _cpu.log_softmax(x[:, :0].copy(), y[:, :0].copy())
+    with pytest.raises(ValueError, match="one width"):
+        _cpu.rms_norm("portable", x, np.zeros(3, np.float32), x.copy(), eps=1e-6)
+    with pytest.raises(ValueError, match="tiles of sixteen"):
+        _cpu.swiglu("portable", x, x, x.copy())

@@ -6,13 +6,16 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
+#include "attention/once.h"
 #include "log_softmax/log_softmax.h"
 #include "matmul/once.h"
 #include "matmul/repack.h"
 #include "measure/measure.h"
+#include "route/route.h"
 #include "transformer.h"
 
 namespace nb = nanobind;
@@ -77,6 +80,78 @@ static void swiglu_arrays(const std::string& variant, ConstMatrix2 gate, ConstMa
     if (shape != std::pair<size_t, size_t>(gate.shape(0), kRowsPerTile))
       throw std::invalid_argument("swiglu: tiles of sixteen columns are wanted");
   kernels_of(variant).swiglu_tile(gate.data(), up.data(), gate.shape(0), y.data(), kRowsPerTile);
+}
+
+// The panel of up to eight rows, as pack.h lays it out: quants (K / 32, n, 32), what goes with them
+// (K / 32, n), floats (K, n).
+static void pack_arrays(const std::string& variant, ConstMatrix2 x, Array<int8_t, 3> quants,
+                        Matrix2 scales, Array<int32_t, 2> minus_8_sums,
+                        Array<int32_t, 2> minus_128_sums, Matrix2 scaled_sums, Matrix2 floats) {
+  const Kernels& kernels = kernels_of(variant);
+  const size_t n = x.shape(0), K = x.shape(1), B = K / kColumnsPerScale;
+  const auto is_scale = [&](const auto& a) { return a.shape(0) == B && a.shape(1) == n; };
+  if (n > kRowsPerBlock || K % kColumnsPerScale || quants.shape(0) != B || quants.shape(1) != n ||
+      quants.shape(2) != kColumnsPerScale || !is_scale(scales) || !is_scale(minus_8_sums) ||
+      !is_scale(minus_128_sums) || !is_scale(scaled_sums) || floats.shape(0) != K ||
+      floats.shape(1) != n)
+    throw std::invalid_argument("pack: the arrays are no panel of x");
+  const float* rows[kRowsPerBlock];
+  for (size_t t = 0; t < n; ++t) rows[t] = x.data() + t * K;
+  kernels.pack_rows(rows, 0, K,
+                    {n, K, quants.data(), scales.data(), minus_8_sums.data(), minus_128_sums.data(),
+                     scaled_sums.data(), floats.data()});
+}
+
+static void quantise_to_bytes_arrays(ConstMatrix2 x, Matrix2 y) {
+  const size_t N = x.shape(0), K = x.shape(1);
+  if (y.shape(0) != N || y.shape(1) != K || K % 32)
+    throw std::invalid_argument("quantise_to_bytes: x and y must have rows of whole blocks of 32");
+  ThreadPool pool(1);
+  const Matrix matrix = quantise_to_bytes(N, K, x.data(), pool);
+  for (size_t n = 0; n < N; ++n) unpack_row(matrix, n, y.data() + n * K);
+}
+
+static void rotate_arrays(const std::string& variant, Matrix2 x, ConstVector cos_c,
+                          ConstVector sin_c, bool halves) {
+  const Kernels& kernels = kernels_of(variant);
+  const size_t d = x.shape(1);
+  if (d % 2 || cos_c.size() != d / 2 || sin_c.size() != d / 2)
+    throw std::invalid_argument("rotate: one angle per pair of coordinates is needed");
+  for (size_t head = 0; head < x.shape(0); ++head)
+    kernels.rotate_head(x.data() + head * d, cos_c.data(), sin_c.data(), d, halves);
+}
+
+static void route_arrays(const std::string& variant, ConstMatrix2 h, ConstMatrix2 rows,
+                         bool renormalises, Array<uint32_t, 2> chosen, Matrix2 weights) {
+  const Kernels& kernels = kernels_of(variant);
+  const size_t T = h.shape(0), D = h.shape(1), E = rows.shape(0), K = chosen.shape(1);
+  if (rows.shape(1) != D || E == 0 || K > E || chosen.shape(0) != T || weights.shape(0) != T ||
+      weights.shape(1) != K)
+    throw std::invalid_argument("route: shapes contradict each other");
+  for (size_t t = 0; t < T; ++t)
+    choose_experts(kernels, {D, E, K, renormalises}, h.data() + t * D, rows.data(),
+                   chosen.data() + t * K, weights.data() + t * K);
+}
+
+static void attention_arrays(const std::string& variant, Array<const float, 3> q,
+                             Array<const float, 3> k, Array<const float, 3> v, Indices pages,
+                             Array<float, 3> y, int64_t window, float scale, size_t at_once) {
+  const Kernels& kernels = kernels_of(variant);
+  const AttentionOnce sizes{q.shape(0), q.shape(1), k.shape(0), k.shape(1),
+                            q.shape(2), window,     scale,      at_once};
+  int32_t last_page = -1;
+  bool is_bad = sizes.num_queries > sizes.num_positions || sizes.num_kv_heads == 0 ||
+                sizes.num_heads % sizes.num_kv_heads || at_once < 1 || window < 1 ||
+                at_once > kQueriesPerGroup || pages.size() * kPageTokens < sizes.num_positions;
+  for (size_t i = 0; i < 3; ++i)
+    is_bad |= k.shape(i) != v.shape(i) || q.shape(i) != y.shape(i) || q.shape(2) != k.shape(2);
+  for (size_t i = 0; i < pages.size(); ++i) {
+    is_bad |= pages.data()[i] < 0 || pages.data()[i] > 1024;
+    last_page = std::max(last_page, pages.data()[i]);
+  }
+  if (is_bad) throw std::invalid_argument("attention: sizes contradict each other");
+  attend_once(kernels, sizes, q.data(), k.data(), v.data(), pages.data(),
+              static_cast<size_t>(last_page) + 1, y.data());
 }
 
 // A notes expert while its layers are put together.
@@ -197,6 +272,21 @@ NB_MODULE(_cpu, m) {
         "y"_a.noconvert(), nb::kw_only(), "eps"_a);
   m.def("swiglu", &swiglu_arrays, "variant"_a, "gate"_a.noconvert(), "up"_a.noconvert(),
         "y"_a.noconvert());
+  m.def("pack", &pack_arrays, "variant"_a, "x"_a.noconvert(), "quants"_a.noconvert(),
+        "scales"_a.noconvert(), "minus_8_sums"_a.noconvert(), "minus_128_sums"_a.noconvert(),
+        "scaled_sums"_a.noconvert(), "floats"_a.noconvert(),
+        "Writes the panel of up to eight rows.");
+  m.def("quantise_to_bytes", &quantise_to_bytes_arrays, "x"_a.noconvert(), "y"_a.noconvert(),
+        "Writes into y the numbers that x's blocks of int8 stand for.");
+  m.def("rotate", &rotate_arrays, "variant"_a, "x"_a.noconvert(), "cos"_a.noconvert(),
+        "sin"_a.noconvert(), nb::kw_only(), "halves"_a, "Turns the rows of x, heads, in place.");
+  m.def("route", &route_arrays, "variant"_a, "h"_a.noconvert(), "rows"_a.noconvert(), nb::kw_only(),
+        "renormalises"_a, "chosen"_a.noconvert(), "weights"_a.noconvert(),
+        "Writes each row's chosen base experts (uint32) and their weights.");
+  m.def("attention", &attention_arrays, "variant"_a, "q"_a.noconvert(), "k"_a.noconvert(),
+        "v"_a.noconvert(), "pages"_a.noconvert(), "y"_a.noconvert(), nb::kw_only(), "window"_a,
+        "scale"_a, "at_once"_a,
+        "Writes what the last positions' queries see of all positions' keys and values.");
 
   nb::class_<NotesExpertDraft>(m, "NotesExpert")
       .def(nb::init<>())

@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "matmul/repack.h"
+#include "route/route.h"
 
 // Letters: T tokens of the batch, D model width, F feed-forward width, E notes experts,
 // S slots (a token with one of the networks that it runs through).
@@ -398,26 +399,14 @@ struct Transformer::Pass {
     });
   }
 
-  // The route: softmax over all base experts, the best chosen, ties to the lower number.
   void route(const Layer& layer) {
-    const size_t num_experts = sizes.num_base_experts, K = sizes.num_chosen_experts;
+    const size_t K = sizes.num_chosen_experts;
+    const RouteSizes route_sizes{D, sizes.num_base_experts, K, sizes.renormalises_route};
     std::vector<uint32_t> chosen_TK(T * K);
     std::vector<float> weights_TK(T * K);
     over_tokens(T, 16, [&](size_t t) {
-      std::vector<float> p(num_experts);
-      for (size_t e = 0; e < num_experts; ++e)
-        p[e] = kernels.dot(h_TD + t * D, layer.route_ED.data() + e * D, D);
-      const float most = *std::max_element(p.begin(), p.end());
-      float total = 0.0f, sum = 0.0f;
-      for (float& value : p) total += value = std::exp(value - most);
-      for (size_t k = 0; k < K; ++k) {
-        const auto best = std::max_element(p.begin(), p.end());
-        chosen_TK[t * K + k] = static_cast<uint32_t>(best - p.begin());
-        sum += weights_TK[t * K + k] = *best / total;
-        *best = -1.0f;
-      }
-      if (sizes.renormalises_route)
-        for (size_t k = 0; k < K; ++k) weights_TK[t * K + k] /= sum;
+      choose_experts(kernels, route_sizes, h_TD + t * D, layer.route_ED.data(), &chosen_TK[t * K],
+                     &weights_TK[t * K]);
     });
     for (const Network& network : layer.networks) groups.push_back({&network, {}, 0, {}, {}});
     for (size_t t = 0; t < T; ++t)

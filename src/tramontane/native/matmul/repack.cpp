@@ -117,11 +117,18 @@ Matrix repack(const std::string& name, size_t rows, size_t columns, const uint8_
 
 Matrix quantise_to_bytes(size_t rows, size_t columns, const float* numbers, ThreadPool& pool) {
   constexpr size_t kBlockBytes = 34;
+  constexpr float kLargestHalf = 65504.0f;
   std::vector<uint8_t> blocks(rows * columns / 32 * kBlockBytes);
   for (size_t block = 0; block < rows * columns / 32; ++block) {
     const float* x = numbers + block * 32;
     float most = 0;
-    for (int i = 0; i < 32; ++i) most = std::max(most, std::fabs(x[i]));
+    bool is_finite = true;
+    for (int i = 0; i < 32; ++i) {
+      most = std::max(most, std::fabs(x[i]));
+      is_finite &= std::isfinite(x[i]);
+    }
+    if (!is_finite || most > 127.0f * kLargestHalf)
+      throw std::invalid_argument("a number is infinite, none, or too large for blocks of int8");
     const uint16_t scale = half_of_float(most / 127.0f);
     const float rounded = float_of_half(scale);
     uint8_t* to = &blocks[block * kBlockBytes];

@@ -10,7 +10,8 @@
 Matrix repack(const std::string& type, size_t rows, size_t columns, const uint8_t* bytes,
               size_t num_bytes, ThreadPool& pool);
 
-// Rounds float32 numbers to blocks of int8 (Q8_0's arithmetic with a half as the scale).
+// Rounds float32 numbers to blocks of int8 (Q8_0's arithmetic with a half as the scale). Throws
+// std::invalid_argument for numbers that no such block holds.
 Matrix quantise_to_bytes(size_t rows, size_t columns, const float* numbers, ThreadPool& pool);
 
 // Row n's numbers as floats.
