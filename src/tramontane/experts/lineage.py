@@ -1,0 +1,75 @@
+"""Where an exported mixture comes from: base, experts, owners, licences."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tramontane.checkpoint.checkpoint import Checkpoint
+from tramontane.experts.expert_file import Expert
+from tramontane.experts.mixture import Mixture
+
+
+@dataclass(frozen=True)
+class ExpertLineage:
+    name: str
+    hash: str
+    owner: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What an export says of its origin, in the words of either format.
+
+    `licence` is one identifier: the base's, where no expert has another, else "other"; then
+    `licence_name` lists them all.
+    """
+
+    name: str
+    base_name: str
+    base_sha256: str
+    mixture_hash: str
+    experts: tuple[ExpertLineage, ...]
+    licence: str
+    licence_name: str
+
+    @property
+    def description(self) -> str:
+        names = ", ".join(expert.name for expert in self.experts)
+        return (
+            f"{self.base_name} with the notes experts {names} beside its feed-forward blocks, "
+            "as a plain Mixtral: slots 0 and 1 are the base, the router closes the others. "
+            "Exported by Tramontane."
+        )
+
+
+def lineage_of(
+    name: str, checkpoint: Checkpoint, experts: Sequence[Expert], base_licence: str = ""
+) -> Lineage:
+    """Returns the lineage of a mixture; `experts` in the order of their hashes."""
+    said = tuple(
+        ExpertLineage(
+            expert.name,
+            expert.hash,
+            owner=text_of(expert.manifest, "owner"),
+            licence=text_of(expert.manifest, "licence"),
+        )
+        for expert in experts
+    )
+    base_licence = base_licence or text_of(checkpoint.metadata, "general.license")
+    others = {one.licence for one in said if one.licence and one.licence != base_licence}
+    every = [f"{checkpoint.name}: {base_licence or 'not said'}"]
+    every += [f"{one.name}: {one.licence or 'not said'}" for one in said]
+    return Lineage(
+        name=name,
+        base_name=text_of(checkpoint.metadata, "general.name") or checkpoint.name,
+        base_sha256=checkpoint.sha256,
+        mixture_hash=Mixture("export", checkpoint.sha256, tuple(e.hash for e in experts)).hash,
+        experts=said,
+        licence="other" if others else base_licence,
+        licence_name="; ".join(every) if others else "",
+    )
+
+
+def text_of(said: Mapping[str, object], key: str) -> str:
+    value = said.get(key)
+    return value if isinstance(value, str) else ""
