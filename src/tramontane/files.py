@@ -8,6 +8,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,18 +22,43 @@ from tramontane.errors import Busy, DiskFull
 def writing_whole(path: Path) -> Iterator[BinaryIO]:
     """Yields a binary file that becomes `path` when the block ends well, and vanishes otherwise.
 
-    Raises DiskFull when there is no room.
+    Its `name` is where it lies until then. Raises DiskFull when there is no room.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(name, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"{path}: the disk is full; nothing was written. Free some room and run it again"
+            ) from error
+        raise
+
+
+@contextmanager
+def writing_whole_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder that becomes `path` when the block ends well, and vanishes otherwise.
+
+    `path` must not be there yet. Raises DiskFull when there is no room.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    try:
+        yield made
+        for file in made.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        made.chmod(0o755)
+        os.rename(made, path)
+    except BaseException as error:
+        shutil.rmtree(made, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(
                 f"{path}: the disk is full; nothing was written. Free some room and run it again"

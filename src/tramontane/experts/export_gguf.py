@@ -1,14 +1,17 @@
 """What a GGUF of an exported mixture says of itself: its shape, its tokenizer, where it is from."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.checkpoint.model_config import ModelConfig
-from tramontane.errors import ExpertError
+from tramontane.engine.native_runtime import frequencies
+from tramontane.errors import ExpertError, TokenizerError
 from tramontane.experts.lineage import Lineage
 from tramontane.tokenizer.gguf_tokenizer import gguf_tokenizer
+from tramontane.tokenizer.tokenizer import Tokenizer
 
 # llama.cpp's word for Llama, Mistral and Mixtral alike.
 ARCHITECTURE = "llama"
@@ -97,7 +100,13 @@ def tokenizer(checkpoint: Checkpoint) -> Mapping[str, object]:
             for key, value in checkpoint.metadata.items()
             if key.startswith("tokenizer.") and not (isinstance(value, list) and not value)
         }
-    return gguf_tokenizer(checkpoint.tokenizer(), checkpoint.config.vocab_size)
+    made = checkpoint.tokenizer()
+    if not isinstance(made, Tokenizer):
+        raise TokenizerError(
+            f"{checkpoint.name} has Mistral's own tokenizer, which can't be put into a GGUF here; "
+            "take the base from its Hugging Face folder"
+        )
+    return gguf_tokenizer(made, checkpoint.config.vocab_size)
 
 
 def rope_factors(config: ModelConfig) -> np.ndarray | None:
@@ -106,9 +115,5 @@ def rope_factors(config: ModelConfig) -> np.ndarray | None:
         return None
     if config.rope_scaling.kind != "llama3":
         raise ExpertError(f"RoPE scaling {config.rope_scaling.kind!r} can't stand in a GGUF")
-    import dataclasses
-
-    from tramontane.engine.native_runtime import frequencies
-
     plain_c = frequencies(dataclasses.replace(config, rope_scaling=None))
     return (plain_c / frequencies(config)).astype(np.float32)

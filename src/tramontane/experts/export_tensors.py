@@ -14,9 +14,16 @@ from tramontane.experts.slots import PARTS, Slots
 PUBLISHED = "block_sparse_moe"
 
 
-def gguf_tensors(slots: Slots) -> list[NewTensor]:
-    """Returns the tensors of a GGUF: the networks of all slots of a layer in one."""
-    return list(tensors(slots, GGUF_NAMES, "pairs"))
+def gguf_tensors(slots: Slots, factors_c: np.ndarray | None = None) -> list[NewTensor]:
+    """Returns the tensors of a GGUF: the networks of all slots of a layer in one.
+
+    `factors_c` are what RoPE's frequencies are divided by, where the base has them in its config.
+    """
+    made = list(tensors(slots, GGUF_NAMES, "pairs"))
+    if factors_c is not None:
+        name = written_name(GGUF_NAMES, "rope_factors.weight", 0)
+        made.append(NewTensor(name, "F32", factors_c.shape, lambda: [factors_c]))
+    return made
 
 
 def folder_tensors(slots: Slots) -> list[NewTensor]:

@@ -26,6 +26,7 @@ class Lineage:
 
     name: str
     base_name: str
+    base_licence: str
     base_sha256: str
     mixture_hash: str
     experts: tuple[ExpertLineage, ...]
@@ -62,6 +63,7 @@ def lineage_of(
     return Lineage(
         name=name,
         base_name=text_of(checkpoint.metadata, "general.name") or checkpoint.name,
+        base_licence=base_licence or "not said",
         base_sha256=checkpoint.sha256,
         mixture_hash=Mixture("export", checkpoint.sha256, tuple(e.hash for e in experts)).hash,
         experts=said,

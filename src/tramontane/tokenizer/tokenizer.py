@@ -56,6 +56,8 @@ class Tokenizer:
         )
         self.bos_text = special.bos or ""
         self.eos_text = special.eos[0] if special.eos else ""
+        # Of those that end a turn the one that ends a text, where the model names one.
+        self.eos_id = self._id_of(self.eos_text) if self.eos_text else None
 
     @classmethod
     def from_json(
@@ -107,6 +109,18 @@ class Tokenizer:
             template if isinstance(template, str) else None,
             is_byte_level=not is_sentence_piece,
         )
+
+    def to_json(self) -> str:
+        """Returns a tokenizer.json that gives the same tokens, BOS put before a text if it is."""
+        if not self.adds_bos or self.bos_id is None:
+            return self._marking.to_str()
+        marking = tokenizers.Tokenizer.from_str(self._marking.to_str())
+        marking.post_processor = tokenizers.processors.TemplateProcessing(
+            single=f"{self.bos_text} $A",
+            pair=f"{self.bos_text} $A {self.bos_text} $B",
+            special_tokens=[(self.bos_text, self.bos_id)],
+        )
+        return marking.to_str()
 
     def _id_of(self, token: str) -> int:
         index = self._marking.token_to_id(token)
