@@ -1,6 +1,6 @@
 """Six experts that two of speak in every token, and their export, which llama.cpp routes alike.
 
-    python bench/six_experts.py BASE.gguf OUT [--llama-routes PROGRAM]
+    python bench/six_experts.py [--model BASE.gguf] [--out FOLDER] [--llama-routes PROGRAM]
 
 The experts have the size of learnt ones (width 128, upper third of the layers) and random weights.
 Their rows open two gates at every token and spread the 15 pairs over the tokens: with μ_g the mean
@@ -27,6 +27,8 @@ import numpy as np
 import torch
 
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tramontane.checkpoint.pull import pull
+from tramontane.checkpoint.store import Store
 from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.experts.expert_file import FORMAT, Expert, tensor_hash, write_expert
@@ -230,13 +232,20 @@ def shares_of_pairs(pairs_T2: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("base", type=Path)
-    arguments.add_argument("out", type=Path)
-    arguments.add_argument("--llama-routes", type=Path, help="Built from llama_routes.cpp.")
-    given = arguments.parse_args()
-    six = make_six_experts(given.base, given.out)
-    checkpoint = open_checkpoint(given.base)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, help="a GGUF file instead of pulling smollm2")
+    parser.add_argument("--out", type=Path, help="a folder to keep experts and export in")
+    parser.add_argument("--llama-routes", type=Path, help="built from llama_routes.cpp")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        store = Store(Path(work) / "models")
+        base = given.model or pull("smollm2", store, lambda *_: None).path
+        six = make_six_experts(base, given.out or Path(work))
+        measure(open_checkpoint(base), six, given.llama_routes)
+
+
+def measure(checkpoint: Checkpoint, six: SixExperts, program: Path | None) -> None:
+    """Prints how many tokens have two gates open, how pairs spread, and llama.cpp's choices."""
     _, measured = texts(checkpoint)
     print(f"{'genre':18} {'two open':>9} {'pairs: least':>13} {'most':>6} {'llama.cpp alike':>16}")
     for genre in MEASURED_GENRES:
@@ -244,8 +253,8 @@ def main() -> None:
         for ids in measured[genre].tolist():
             native = native_routes(checkpoint, six.experts, ids)
             pairs += [pairs_of(gates_TE) for gates_TE in native.values()]
-            if given.llama_routes:
-                theirs = llama_routes(given.llama_routes, six.export, ids)
+            if program:
+                theirs = llama_routes(program, six.export, ids)
                 same += [
                     (np.sort(theirs[layer] - 2, axis=1) == pairs_of(gates_TE)).all(axis=1)
                     for layer, gates_TE in native.items()

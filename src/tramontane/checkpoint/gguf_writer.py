@@ -18,7 +18,7 @@ def write_gguf(
     file: BinaryIO,
     metadata: Mapping[str, object],
     tensors: Sequence[NewTensor],
-    report: Callable[[int], None] = lambda num_bytes: None,
+    report: Callable[[int], None],
 ) -> dict[str, str]:
     """Writes the whole file and returns each tensor's SHA-256 by its name.
 

@@ -20,7 +20,7 @@ def write_weights(
     folder: Path,
     tensors: Sequence[NewTensor],
     metadata: Mapping[str, str],
-    report: Callable[[int], None] = lambda num_bytes: None,
+    report: Callable[[int], None],
     shard_bytes: int = SHARD_BYTES,
 ) -> dict[str, str]:
     """Writes the tensors to one file or to shards with an index; returns their SHA-256 by name."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tramontane.checkpoint.checkpoint import Checkpoint
-from tramontane.checkpoint.new_tensor import sha256_on_disk
-from tramontane.checkpoint.tensors import TensorAt
+from tramontane.checkpoint.new_tensor import quantize, sha256_on_disk
+from tramontane.checkpoint.tensors import TensorAt, dequantize
 from tramontane.engine.choose import obstacle, open_runtime
 from tramontane.engine.engine import Engine
 from tramontane.errors import ExpertError, TokenizerError
@@ -140,13 +140,16 @@ def compare_runs(
 ) -> Comparison:
     """Runs mixture and export on the prompts and compares their logits.
 
-    The mixture has its experts with the numbers they were rounded to: what rounding cost is told
-    apart, and here the two must be the same arithmetic.
+    The mixture has its matrices with the numbers they were rounded to: what rounding cost is told
+    apart, and here the two must be the same arithmetic. Native reads a base only as it is on disk.
     """
-    tokenizer = slots.checkpoint.tokenizer()
+    base = Rounded.of(slots)
+    runtime = "native" if obstacle("pytorch", base) else "pytorch"
+    if runtime == "native" and (base.is_rounded or obstacle("native", base)):
+        return comparison
+    tokenizer = base.tokenizer()
     prompts = [tokenizer.encode(prompt) for prompt in PROMPTS]
-    runtime = "pytorch" if can_run("pytorch", slots.checkpoint) else "native"
-    mixture = Engine(open_runtime(slots.checkpoint, runtime))
+    mixture = Engine(open_runtime(base, runtime))
     for expert, tensors in zip(slots.experts, slots.as_written(), strict=True):
         mixture.add_expert(expert.hash, tensors)
     wanted = logits_of(mixture, prompts, [expert.hash for expert in slots.experts])
@@ -169,8 +172,25 @@ def compare_runs(
     )
 
 
-def can_run(runtime: str, checkpoint: Checkpoint) -> bool:
-    return not obstacle(runtime, checkpoint)
+class Rounded(Checkpoint):
+    """A base whose matrices are read with the numbers they are rounded to in the export."""
+
+    @classmethod
+    def of(cls, slots: Slots) -> "Rounded":
+        base = slots.checkpoint
+        rounded = cls(**{f.name: getattr(base, f.name) for f in dataclasses.fields(base)})
+        rounded.slots = slots
+        return rounded
+
+    @property
+    def is_rounded(self) -> bool:
+        return any(self.slots.written_type(n) != t.type for n, t in self.tensors.items())
+
+    def read(self, name: str) -> np.ndarray:
+        numbers, written_type = super().read(name), self.slots.written_type(name)
+        if written_type == self.tensors[name].type:
+            return numbers
+        return dequantize(quantize(numbers, written_type), written_type, numbers.shape)
 
 
 def logits_of(

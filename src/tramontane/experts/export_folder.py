@@ -11,7 +11,7 @@ from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.checkpoint.model_config import ModelConfig
 from tramontane.checkpoint.new_tensor import NewTensor
 from tramontane.checkpoint.safetensors_folder import TOKENIZER_FILES
-from tramontane.checkpoint.safetensors_writer import write_weights
+from tramontane.checkpoint.safetensors_writer import SHARD_BYTES, write_weights
 from tramontane.errors import ExpertError, TokenizerError
 from tramontane.experts.lineage import Lineage
 from tramontane.experts.slots import Slots
@@ -55,7 +55,7 @@ def write_folder(
         "tramontane.mixture_hash": lineage.mixture_hash,
         "tramontane.experts": " ".join(f"{e.name}:{e.hash}" for e in lineage.experts),
     }
-    return write_weights(folder, tensors, metadata, report)
+    return write_weights(folder, tensors, metadata, report, SHARD_BYTES)
 
 
 def refuse_factors(checkpoint: Checkpoint) -> None:
@@ -64,8 +64,8 @@ def refuse_factors(checkpoint: Checkpoint) -> None:
         return
     if not np.all(checkpoint.read("rope_factors.weight") == 1):
         raise ExpertError(
-            f"{checkpoint.name} has its RoPE scaling as a table of numbers, which a config.json has "
-            "no place for; export a .gguf, or take the base from its Hugging Face folder"
+            f"{checkpoint.name} has its RoPE scaling as a table of numbers, and a config.json has "
+            "no place for that; export a .gguf, or take the base from its Hugging Face folder"
         )
 
 
@@ -127,8 +127,8 @@ def write_tokenizer(folder: Path, checkpoint: Checkpoint) -> dict[str, object]:
         tokenizer = checkpoint.tokenizer()
         if not isinstance(tokenizer, Tokenizer):
             raise TokenizerError(
-                f"{checkpoint.name} has Mistral's own tokenizer, which a Hugging Face folder has no "
-                "files for; take the base from its Hugging Face folder"
+                f"{checkpoint.name} has Mistral's own tokenizer, and a Hugging Face folder has no "
+                "files for that; take the base from its Hugging Face folder"
             )
         write_json(folder / "tokenizer.json", json.loads(tokenizer.to_json()))
         write_json(folder / "tokenizer_config.json", tokenizer_config(tokenizer, checkpoint.config))

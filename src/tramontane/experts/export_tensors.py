@@ -43,7 +43,7 @@ def tensors(slots: Slots, names: NameMap, rope_layout: str) -> Iterator[NewTenso
             if general.endswith(("query.weight", "key.weight")):
                 heads = config.num_heads if "query" in general else config.num_kv_heads
                 reorder = reordering(config.rope_layout, rope_layout, heads)
-            yield shared_tensor(name, tensor, slots.wanted_type, reorder)
+            yield shared_tensor(name, tensor, slots.written_type(our_name), reorder)
         elif our_name.endswith("ffn.gate.weight"):
             # The route and all three parts stand where the base's first part stood.
             yield slots.route_tensor(written_name(names, "layers.{l}.route.weight", layer), layer)
@@ -82,14 +82,11 @@ def reordering(come: str, wanted: str, num_heads: int) -> Reorder | None:
 
 
 def shared_tensor(
-    name: str, tensor: TensorAt, wanted_type: str | None, reorder: Reorder | None
+    name: str, tensor: TensorAt, written_type: str, reorder: Reorder | None
 ) -> NewTensor:
-    """Returns one of the base's tensors, matrices in the wanted type, all else in float32."""
-    if wanted_type is None and reorder is None:
+    """Returns one of the base's tensors in the type and the order of rows that are wanted."""
+    if written_type == tensor.type and reorder is None:
         return copied(name, tensor)
-    written_type = tensor.type
-    if wanted_type is not None:
-        written_type = wanted_type if len(tensor.shape) > 1 else "F32"
 
     def pieces() -> Iterator[np.ndarray]:
         raw = read_bytes(tensor)

@@ -115,12 +115,19 @@ class Slots:
         # What rounding cost, in the base's networks and in the experts'.
         self.losses = {"base": Loss(), "experts": Loss()}
 
+    def written_type(self, our_name: str) -> str:
+        """Returns the type in which what was this tensor of the base is written."""
+        tensor = self.checkpoint.tensors[our_name]
+        if self.wanted_type:
+            return self.wanted_type if len(tensor.shape) > 1 else "F32"
+        if ".ffn." in our_name and tensor.type not in WRITTEN_TYPES:
+            # Experts stand in one tensor with the base's own network, and have to be rounded.
+            return NEAREST_WRITTEN
+        return tensor.type
+
     def type_of(self, layer: int, part: str) -> str:
         """Returns the type in which a layer's gate, up or down is written."""
-        if self.wanted_type:
-            return self.wanted_type
-        base_type = self.base_tensor(layer, part).type
-        return base_type if base_type in WRITTEN_TYPES else NEAREST_WRITTEN
+        return self.written_type(f"layers.{layer}.ffn.{part}.weight")
 
     def base_tensor(self, layer: int, part: str):
         return self.checkpoint.tensors[f"layers.{layer}.ffn.{part}.weight"]

@@ -1,0 +1,42 @@
+"""Bases to export from, as a Hugging Face folder with a tokenizer and a chat template."""
+
+import json
+from pathlib import Path
+
+from expert_makers import CONTEXT, FFN_WIDTH, NUM_LAYERS, WIDTH, byte_level_tokenizer, canal_notes
+
+from tiny_models import save_tiny
+from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def chatty_llama(folder: Path, kind: str = "llama", **changes: object) -> Checkpoint:
+    """Writes a random Llama with a chat template and opens it."""
+    tokenizer = byte_level_tokenizer([note.text for note in canal_notes(60, seed=99)])
+    tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    sizes = {
+        "vocab_size": tokenizer.get_vocab_size() + 5,
+        "hidden_size": WIDTH,
+        "intermediate_size": FFN_WIDTH,
+        "num_hidden_layers": NUM_LAYERS,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "max_position_embeddings": CONTEXT,
+        "bos_token_id": 0,
+        "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
+    }
+    save_tiny(kind, folder, **(sizes | changes))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<|endoftext|>",
+        "eos_token": "<|im_end|>",
+        "chat_template": TEMPLATE,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return open_checkpoint(folder)
