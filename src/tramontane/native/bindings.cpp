@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -12,6 +13,7 @@
 
 #include "attention/once.h"
 #include "log_softmax/log_softmax.h"
+#include "mapped_file.h"
 #include "matmul/once.h"
 #include "matmul/repack.h"
 #include "measure/measure.h"
@@ -43,6 +45,25 @@ static void put_matrix(Transformer& model, const std::string& name, size_t layer
   nb::gil_scoped_release release;
   model.matrix(name, layer, expert) =
       repack(type, rows, columns, bytes.data(), bytes.size(), model.pool());
+}
+
+static void put_mapped(Transformer& model, const std::string& name, size_t layer, size_t expert,
+                       const std::string& type, size_t rows, size_t columns,
+                       const std::shared_ptr<MappedFile>& file, size_t offset) {
+  Matrix matrix = layout_of(type, rows, columns);
+  if (offset % 64 || offset > file->num_bytes() || matrix.num_bytes() > file->num_bytes() - offset)
+    throw std::invalid_argument(name + " lies outside the mapped file, or between cache lines");
+  matrix.bytes = std::shared_ptr<const uint8_t>(file, file->bytes() + offset);
+  model.matrix(name, layer, expert) = std::move(matrix);
+}
+
+static void repack_arrays(const std::string& type, size_t rows, size_t columns,
+                          Array<const uint8_t, 1> bytes, Array<uint8_t, 1> tiles, int threads) {
+  if (threads < 1 || tiles.size() != layout_of(type, rows, columns).num_bytes())
+    throw std::invalid_argument("repack: tiles must have repacked_bytes(type, rows, columns)");
+  nb::gil_scoped_release release;
+  ThreadPool pool(threads);
+  repack_into(tiles.data(), type, rows, columns, bytes.data(), bytes.size(), pool);
 }
 
 static void put_vector(Transformer& model, const std::string& name, size_t layer,
@@ -288,6 +309,17 @@ NB_MODULE(_cpu, m) {
         "scale"_a, "at_once"_a,
         "Writes what the last positions' queries see of all positions' keys and values.");
 
+  m.def(
+      "repacked_bytes",
+      [](const std::string& type, size_t rows, size_t columns) {
+        return layout_of(type, rows, columns).num_bytes();
+      },
+      "type"_a, "rows"_a, "columns"_a, "Returns the bytes a matrix takes once it is repacked.");
+  m.def("repack", &repack_arrays, "type"_a, "rows"_a, "columns"_a, "bytes"_a.noconvert(),
+        "tiles"_a.noconvert(), nb::kw_only(), "threads"_a = 1,
+        "Repacks rows of a GGUF or safetensors type; tiles has repacked_bytes(...).");
+  nb::class_<MappedFile>(m, "MappedFile")
+      .def(nb::init<int>(), "descriptor"_a, "Maps a whole file, read-only and shared.");
   nb::class_<NotesExpertDraft>(m, "NotesExpert")
       .def(nb::init<>())
       .def("put_layer", &put_notes_layer, "model"_a, "layer"_a, "row"_a.noconvert(),
@@ -336,6 +368,9 @@ NB_MODULE(_cpu, m) {
       .def("put_matrix", &put_matrix, "name"_a, "layer"_a, "expert"_a, "type"_a, "rows"_a,
            "columns"_a, "bytes"_a.noconvert(),
            "Repacks a matrix of a GGUF or safetensors type from its bytes (uint8).")
+      .def("put_mapped", &put_mapped, "name"_a, "layer"_a, "expert"_a, "type"_a, "rows"_a,
+           "columns"_a, "file"_a, "offset"_a,
+           "Takes a matrix that was repacked from `type` where it lies in a mapped file.")
       .def("put_vector", &put_vector, "name"_a, "layer"_a, "numbers"_a.noconvert())
       .def("fault", &Transformer::fault, "Names what is missing or misshapen; empty when whole.")
       .def("allocate", &Transformer::allocate, "num_pages"_a)

@@ -1,10 +1,12 @@
 #include "matmul/repack.h"
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 #include <stdexcept>
 
 #include "half.h"
+#include "matmul/k_blocks.h"
 
 namespace {
 
@@ -21,23 +23,22 @@ const SourceType kTypes[] = {
     {"Q5_0", Format::kBytes, 32, 22},
     {"Q5_1", Format::kBytesAboveMin, 32, 24},
     {"Q8_0", Format::kBytes, 32, 34},
+    {"Q4_K", Format::kNibblesAboveMin, 256, 144},
+    {"Q5_K", Format::kBytesAboveMin, 256, 176},
+    {"Q6_K", Format::kBytes, 256, 210},
     {"F32", Format::kFloat, 1, 4},
     {"F16", Format::kHalf, 1, 2},
     {"BF16", Format::kBFloat, 1, 2},
 };
 
-Matrix empty(Format format, size_t rows, size_t columns) {
-  Matrix matrix;
-  matrix.format = format;
-  matrix.num_rows = rows;
-  matrix.num_columns = columns;
-  const size_t num_bytes = std::max<size_t>(matrix.num_tiles() * matrix.tile_bytes(), 64);
-  matrix.bytes.reset(static_cast<uint8_t*>(::operator new(num_bytes, std::align_val_t(64))));
-  return matrix;
-}
+struct AlignedDelete {
+  void operator()(uint8_t* bytes) const { ::operator delete(bytes, std::align_val_t(64)); }
+};
 
-uint8_t* mutable_tile(Matrix& matrix, size_t tile) {
-  return matrix.bytes.get() + tile * matrix.tile_bytes();
+const SourceType& type_of(const std::string& name) {
+  for (const SourceType& type : kTypes)
+    if (name == type.name) return type;
+  throw std::invalid_argument("type " + name + " is not known");
 }
 
 // A block's 32 five-bit numbers: four bits as in Q4, the fifth in a word of its own.
@@ -52,66 +53,122 @@ void unpack_five_bits(const uint8_t* block, const uint8_t* nibbles, int subtract
   }
 }
 
-// One row of blocks into lane `row` of a tile.
-void place_row(Matrix& matrix, const SourceType& type, size_t tile, size_t row,
+// One row of blocks of 32 into lane `row` of a tile.
+void place_row(uint8_t* tile, const Matrix& layout, size_t bytes_per_block, size_t row,
                const uint8_t* from) {
-  uint8_t* to_tile = mutable_tile(matrix, tile);
-  const TilePlaces at(matrix);
-  const bool minimum = has_minimum(type.format);
-  const size_t words = is_nibbles(type.format) ? 4 : 8;
-  for (size_t block = 0; block < matrix.num_blocks(); ++block, from += type.bytes_per_block) {
-    memcpy(to_tile + at.scales(block) + row * 2, from, 2);
-    if (minimum) memcpy(to_tile + at.minimums(block) + row * 2, from + 2, 2);
+  const TilePlaces at(layout);
+  const bool minimum = has_minimum(layout.format);
+  const size_t words = is_nibbles(layout.format) ? 4 : 8;
+  for (size_t block = 0; block < layout.num_blocks(); ++block, from += bytes_per_block) {
+    memcpy(tile + at.scales(block) + row * 2, from, 2);
+    if (minimum) memcpy(tile + at.minimums(block) + row * 2, from + 2, 2);
     const uint8_t* body = from + (minimum ? 4 : 2);
     uint8_t five_bits[32];
-    if (type.bytes_per_block == 22 || type.bytes_per_block == 24) {
+    if (bytes_per_block == 22 || bytes_per_block == 24) {
       unpack_five_bits(body, body + 4, minimum ? 0 : 16, five_bits);
       body = five_bits;
     }
-    uint8_t* to = to_tile + at.quants(block) + row * 4;
+    uint8_t* to = tile + at.quants(block) + row * 4;
     for (size_t word = 0; word < words; ++word) memcpy(to + word * 64, body + word * 4, 4);
   }
 }
 
+// One row of blocks of 256, each as eight of 32. False when a scale is beyond float16.
+bool place_k_row(uint8_t* tile, const Matrix& layout, size_t bytes_per_block, size_t row,
+                 const uint8_t* from) {
+  const TilePlaces at(layout);
+  bool fits = true;
+  for (size_t first = 0; first < layout.num_blocks(); first += 8, from += bytes_per_block) {
+    Block32 eight[8];
+    switch (layout.format) {
+      case Format::kNibblesAboveMin:
+        fits &= read_q4_k(from, eight);
+        break;
+      case Format::kBytesAboveMin:
+        fits &= read_q5_k(from, eight);
+        break;
+      default:
+        fits &= read_q6_k(from, eight);
+    }
+    for (size_t i = 0; i < 8; ++i) {
+      const Block32& block = eight[i];
+      memcpy(tile + at.scales(first + i) + row * 2, &block.scale, 2);
+      if (has_minimum(layout.format))
+        memcpy(tile + at.minimums(first + i) + row * 2, &block.minimum, 2);
+      uint8_t* to = tile + at.quants(first + i) + row * 4;
+      if (is_nibbles(layout.format)) {
+        for (size_t j = 0; j < 16; ++j)
+          to[j / 4 * 64 + j % 4] =
+              block.quants[j] | static_cast<uint8_t>(block.quants[j + 16] << 4);
+      } else {
+        for (size_t word = 0; word < 8; ++word) memcpy(to + word * 64, block.quants + word * 4, 4);
+      }
+    }
+  }
+  return fits;
+}
+
 template <class Number>
-void place_tile(Matrix& matrix, size_t tile, const Number* from) {
-  Number* to = reinterpret_cast<Number*>(mutable_tile(matrix, tile));
-  const size_t first = tile * kRowsPerTile, K = matrix.num_columns;
-  const size_t rows = std::min(kRowsPerTile, matrix.num_rows - first);
-  for (size_t k = 0; k < K; ++k)
+void place_tile(uint8_t* tile, size_t rows, size_t columns, const Number* from) {
+  Number* to = reinterpret_cast<Number*>(tile);
+  for (size_t k = 0; k < columns; ++k)
     for (size_t row = 0; row < kRowsPerTile; ++row) {
       Number number = 0;
-      if (row < rows) memcpy(&number, from + (first + row) * K + k, sizeof number);
+      if (row < rows) memcpy(&number, from + row * columns + k, sizeof number);
       to[k * kRowsPerTile + row] = number;
     }
 }
 
 }  // namespace
 
-Matrix repack(const std::string& name, size_t rows, size_t columns, const uint8_t* bytes,
-              size_t num_bytes, ThreadPool& pool) {
-  const SourceType* type = std::find_if(std::begin(kTypes), std::end(kTypes),
-                                        [&](const SourceType& t) { return name == t.name; });
-  if (type == std::end(kTypes)) throw std::invalid_argument("type " + name + " is not known");
-  if (columns % type->numbers_per_block)
+Matrix layout_of(const std::string& name, size_t rows, size_t columns) {
+  const SourceType& type = type_of(name);
+  if (columns % type.numbers_per_block)
     throw std::invalid_argument(name + " rows must be whole blocks");
-  const size_t row_bytes = columns / type->numbers_per_block * type->bytes_per_block;
+  Matrix layout;
+  layout.format = type.format;
+  layout.num_rows = rows;
+  layout.num_columns = columns;
+  return layout;
+}
+
+void repack_into(uint8_t* tiles, const std::string& name, size_t rows, size_t columns,
+                 const uint8_t* bytes, size_t num_bytes, ThreadPool& pool) {
+  const Matrix layout = layout_of(name, rows, columns);
+  const SourceType& type = type_of(name);
+  const size_t row_bytes = columns / type.numbers_per_block * type.bytes_per_block;
   if (rows * row_bytes != num_bytes)
     throw std::invalid_argument(
         name + " matrix of " + std::to_string(rows) + " x " + std::to_string(columns) + " has " +
         std::to_string(rows * row_bytes) + " bytes, " + std::to_string(num_bytes) + " came");
-  Matrix matrix = empty(type->format, rows, columns);
-  pool.run(matrix.num_tiles(), [&](size_t tile, int) {
-    if (type->format == Format::kFloat)
-      return place_tile(matrix, tile, reinterpret_cast<const uint32_t*>(bytes));
-    if (!is_in_blocks(type->format))
-      return place_tile(matrix, tile, reinterpret_cast<const uint16_t*>(bytes));
-    const size_t first = tile * kRowsPerTile, count = std::min(kRowsPerTile, rows - first);
-    if (count < kRowsPerTile || matrix.num_blocks() % 2)
-      memset(mutable_tile(matrix, tile), 0, matrix.tile_bytes());
-    for (size_t row = 0; row < count; ++row)
-      place_row(matrix, *type, tile, row, bytes + (first + row) * row_bytes);
+  std::atomic<bool> fits{true};
+  pool.run(layout.num_tiles(), [&](size_t t, int) {
+    uint8_t* tile = tiles + t * layout.tile_bytes();
+    const size_t first = t * kRowsPerTile, count = std::min(kRowsPerTile, rows - first);
+    const uint8_t* from = bytes + first * row_bytes;
+    if (type.format == Format::kFloat)
+      return place_tile(tile, count, columns, reinterpret_cast<const uint32_t*>(from));
+    if (!is_in_blocks(type.format))
+      return place_tile(tile, count, columns, reinterpret_cast<const uint16_t*>(from));
+    if (count < kRowsPerTile || layout.num_blocks() % 2) memset(tile, 0, layout.tile_bytes());
+    for (size_t row = 0; row < count; ++row, from += row_bytes) {
+      if (type.numbers_per_block == 32)
+        place_row(tile, layout, type.bytes_per_block, row, from);
+      else if (!place_k_row(tile, layout, type.bytes_per_block, row, from))
+        fits = false;
+    }
   });
+  if (!fits) throw std::invalid_argument(name + ": a scale is beyond what float16 holds");
+}
+
+Matrix repack(const std::string& name, size_t rows, size_t columns, const uint8_t* bytes,
+              size_t num_bytes, ThreadPool& pool) {
+  Matrix matrix = layout_of(name, rows, columns);
+  const size_t room = std::max<size_t>(matrix.num_bytes(), 64);
+  const std::shared_ptr<uint8_t> tiles(
+      static_cast<uint8_t*>(::operator new(room, std::align_val_t(64))), AlignedDelete{});
+  repack_into(tiles.get(), name, rows, columns, bytes, num_bytes, pool);
+  matrix.bytes = tiles;
   return matrix;
 }
 
