@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     runtime: Literal["auto", "native", "pytorch"] = Field(
         "auto", description="what computes; auto takes the native one where it knows the model"
     )
+    weights_cache_gb: float = Field(
+        40, ge=0, description="disk that repacked weights may take; 0 keeps none"
+    )
     host: str = Field("127.0.0.1", description="address the page listens on; loopback unless told")
     port: int = Field(8787, ge=0, le=65535, description="port the page listens on")
 
@@ -66,6 +69,10 @@ class Settings(BaseSettings):
     def cache_folder(self) -> Path:
         """Derived data only: deleting it costs time, never anything else."""
         return self.home / "cache"
+
+    @property
+    def weights_folder(self) -> Path:
+        return self.cache_folder / "weights"
 
     @classmethod
     def settings_customise_sources(

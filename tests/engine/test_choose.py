@@ -46,8 +46,8 @@ def test_weights_that_native_cannot_repack_are_an_obstacle(tmp_path):
     assert obstacle("native", checkpoint) == ""
     assert isinstance(open_runtime(checkpoint, threads=1), NativeRuntime)
     name = "layers.0.ffn.up.weight"
-    odd = replace(checkpoint.tensors[name], type="Q4_K")
+    odd = replace(checkpoint.tensors[name], type="Q3_K")
     checkpoint.tensors = dict(checkpoint.tensors) | {name: odd}
-    assert "Q4_K" in obstacle("native", checkpoint)
-    with pytest.raises(BackendUnavailable, match="Q4_K"):
+    assert "Q3_K" in obstacle("native", checkpoint)
+    with pytest.raises(BackendUnavailable, match="Q3_K"):
         open_runtime(checkpoint, "native")

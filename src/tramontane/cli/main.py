@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from tramontane import __version__
-from tramontane.cli import ask, demo, doctor, experts, learn, mixtures, models, notes, serve, start
+from tramontane.cli import (
+    ask,
+    cache,
+    demo,
+    doctor,
+    experts,
+    learn,
+    mixtures,
+    models,
+    notes,
+    serve,
+    start,
+)
 from tramontane.errors import TramontaneError
 
 app = typer.Typer(
@@ -57,7 +69,7 @@ def settings_of_this_run(
     }
 
 
-for module in (start, models, notes, ask, learn, experts, mixtures, serve, demo, doctor):
+for module in (start, models, notes, ask, learn, experts, mixtures, serve, demo, doctor, cache):
     module.register(app)
 
 

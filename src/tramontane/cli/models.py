@@ -6,6 +6,7 @@ import typer
 
 from tramontane.checkpoint.pull import pull
 from tramontane.checkpoint.store import Record
+from tramontane.cli.cache import cache_of
 from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.parts import opened
 from tramontane.cli.progress import Reporter, size
@@ -101,7 +102,9 @@ def remove(
     """
     with opened(context.obj) as parts:
         removal = parts.store.removal(name)
+        sha256 = parts.store.find(name).sha256
         paths = parts.store.remove(name)
+        cache_of(parts).clear(sha256)
     if as_json:
         say_json({"removed": paths, "bytes": removal.num_bytes, "remark": removal.stays})
         return

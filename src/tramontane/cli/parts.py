@@ -9,8 +9,10 @@ from typing import Any
 
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.checkpoint.store import Store
+from tramontane.cli.progress import Reporter
 from tramontane.engine.choose import open_runtime
 from tramontane.engine.engine import Engine
+from tramontane.engine.weights_cache import WeightsCache
 from tramontane.experts.expert_file import Expert
 from tramontane.experts.mixture import Mixture
 from tramontane.experts.shelf import Shelf
@@ -53,6 +55,12 @@ class Parts:
     def shelf(self) -> Shelf:
         return Shelf(self.settings.experts_folder, self.settings.mixtures_folder)
 
+    @property
+    def weights_cache(self) -> WeightsCache | None:
+        """The cache of repacked weights, or None where the settings allow it no room."""
+        most_bytes = int(self.settings.weights_cache_gb * 1e9)
+        return WeightsCache(self.settings.weights_folder, most_bytes) if most_bytes else None
+
     def mixture(self) -> Mixture:
         """Returns the mixture in use as it is on disk now."""
         return self.shelf.mixture(self.settings.mixture, self.checkpoint.sha256)
@@ -63,7 +71,15 @@ class Parts:
     def new_engine(self) -> Engine:
         """Returns an engine that has never seen an expert."""
         settings = self.settings
-        return Engine(open_runtime(self.checkpoint, settings.runtime, settings.threads))
+        with Reporter() as report:
+            runtime = open_runtime(
+                self.checkpoint,
+                settings.runtime,
+                settings.threads,
+                cache=self.weights_cache,
+                report=report,
+            )
+        return Engine(runtime)
 
     @property
     def engine(self) -> Engine:

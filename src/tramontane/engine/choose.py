@@ -4,12 +4,14 @@ import importlib.util
 import logging
 
 from tramontane.checkpoint.checkpoint import Checkpoint
+from tramontane.engine.load import Report
 from tramontane.engine.native_runtime import (
     NativeRuntime,
     refuse_unknown_options,
     refuse_unknown_types,
 )
 from tramontane.engine.runtime import Runtime
+from tramontane.engine.weights_cache import WeightsCache
 from tramontane.errors import BackendUnavailable, ConfigError
 
 log = logging.getLogger(__name__)
@@ -17,16 +19,22 @@ RUNTIMES = ("native", "pytorch")
 
 
 def open_runtime(
-    checkpoint: Checkpoint, wanted: str = "auto", threads: int | None = None
+    checkpoint: Checkpoint,
+    wanted: str = "auto",
+    threads: int | None = None,
+    *,
+    cache: WeightsCache | None = None,
+    report: Report | None = None,
 ) -> Runtime:
     """Returns the runtime of that name; "auto" takes the first of RUNTIMES without an obstacle.
 
+    The native one maps its weights from `cache`, if given, and tells `report` of repacking them.
     Raises BackendUnavailable naming what stands in the way.
     """
     name = choose_runtime(wanted, {name: obstacle(name, checkpoint) for name in RUNTIMES})
     log.debug("runtime: %s", name)
     if name == "native":
-        return NativeRuntime(checkpoint, threads=threads)
+        return NativeRuntime(checkpoint, threads=threads, cache=cache, report=report)
     # Imported here: torch takes a second, and is not there in a plain installation.
     from tramontane.engine.torch_runtime import TorchRuntime
 

@@ -12,8 +12,9 @@ import numpy as np
 
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.checkpoint.model_config import ModelConfig
-from tramontane.checkpoint.tensors import TensorAt, read_bytes
+from tramontane.engine.load import NETWORK_MATRICES, Report, load
 from tramontane.engine.runtime import Span, SpanResult
+from tramontane.engine.weights_cache import WeightsCache
 from tramontane.errors import BackendUnavailable, ConfigError, ExpertError
 from tramontane.native import _cpu
 
@@ -28,10 +29,7 @@ UNDERSTOOD = frozenset(
     ).split()
 )
 # The types of matrices it repacks; what isn't a matrix is read as float32 whatever its type.
-REPACKED_TYPES = frozenset("F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0".split())
-# The C++ side's names for our tensors.
-ATTENTION_MATRICES = ("query", "key", "value", "output")
-NETWORK_MATRICES = ("gate", "up", "down")
+REPACKED_TYPES = frozenset("F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K".split())
 NO_WINDOW = 1 << 40
 
 
@@ -39,9 +37,19 @@ class NativeRuntime:
     page_tokens = 64
 
     def __init__(
-        self, checkpoint: Checkpoint, *, threads: int | None = None, variant: str | None = None
+        self,
+        checkpoint: Checkpoint,
+        *,
+        threads: int | None = None,
+        variant: str | None = None,
+        cache: WeightsCache | None = None,
+        report: Report | None = None,
     ):
-        """`variant` is an instruction set; by default TRAMONTANE_VARIANT, or the best here."""
+        """`variant` is an instruction set; by default TRAMONTANE_VARIANT, or the best here.
+
+        Repacked weights are mapped from `cache`, or kept in memory where it is None; `report`
+        hears of their bytes.
+        """
         self.config = config = checkpoint.config
         refuse_unknown_options(config)
         refuse_unknown_types(checkpoint)
@@ -67,7 +75,7 @@ class NativeRuntime:
             variant=choose_variant(variant),
             threads=threads or len(os.sched_getaffinity(0)),
         )
-        load(self.transformer, checkpoint)
+        load(self.transformer, checkpoint, cache, report)
         self.hashes: set[str] = set()
 
     @property
@@ -209,58 +217,3 @@ def frequencies(config: ModelConfig, factors_c: np.ndarray | None = None) -> np.
         smooth_c = smooth_c.clip(0.0, 1.0)
         turns_c = (1 - smooth_c) * turns_c / np.float32(scaling.factor) + smooth_c * turns_c
     return float32(turns_c)
-
-
-def load(transformer: _cpu.Transformer, checkpoint: Checkpoint) -> None:
-    """Hands every tensor's bytes over, one tensor at a time, to be repacked and let go."""
-    config, tensors = checkpoint.config, checkpoint.tensors
-    put_matrix(transformer, "embedding", tensors["embedding.weight"])
-    if not config.ties_embeddings:
-        put_matrix(transformer, "output", tensors["output.weight"])
-    transformer.put_vector("final_norm", 0, checkpoint.read("final_norm.weight"))
-    for layer in range(config.num_layers):
-        at = f"layers.{layer}"
-        for norm in ("attention_norm", "ffn_norm"):
-            transformer.put_vector(norm, layer, checkpoint.read(f"{at}.{norm}.weight"))
-        for name in ATTENTION_MATRICES:
-            tensor = tensors[f"{at}.attention.{name}.weight"]
-            put_matrix(transformer, f"attention.{name}", tensor, layer)
-        if config.has_query_key_norm:
-            for norm in ("query_norm", "key_norm"):
-                numbers = checkpoint.read(f"{at}.attention.{norm}.weight")
-                transformer.put_vector(norm, layer, numbers)
-        if config.has_attention_bias:
-            bias = [checkpoint.read(f"{at}.attention.{name}.bias") for name in ("query", "key")]
-            bias.append(checkpoint.read(f"{at}.attention.value.bias"))
-            transformer.put_vector("qkv_bias", layer, np.concatenate(bias))
-        if not config.is_mixture:
-            for name in NETWORK_MATRICES:
-                put_matrix(transformer, name, tensors[f"{at}.ffn.{name}.weight"], layer)
-            continue
-        transformer.put_vector("route", layer, checkpoint.read(f"{at}.route.weight").reshape(-1))
-        for name in NETWORK_MATRICES:
-            put_experts(transformer, name, tensors[f"{at}.experts.{name}.weight"], layer)
-
-
-def put_matrix(
-    transformer: _cpu.Transformer, name: str, tensor: TensorAt, layer: int = 0, expert: int = 0
-) -> None:
-    rows, columns = tensor.shape
-    transformer.put_matrix(name, layer, expert, tensor.type, rows, columns, read_bytes(tensor))
-
-
-def put_experts(transformer: _cpu.Transformer, name: str, tensor: TensorAt, layer: int) -> None:
-    """Hands over a stack of matrices, one expert's bytes at a time."""
-    experts, rows, columns = tensor.shape
-    num_bytes = tensor.num_bytes // experts
-    for expert in range(experts):
-        if tensor.parts:
-            piece = dataclasses.replace(tensor.parts[expert], shape=(rows, columns))
-        else:
-            piece = dataclasses.replace(
-                tensor,
-                offset=tensor.offset + expert * num_bytes,
-                num_bytes=num_bytes,
-                shape=(rows, columns),
-            )
-        put_matrix(transformer, name, piece, layer, expert)
