@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     runtime: Literal["auto", "native", "pytorch"] = Field(
         "auto", description="what computes; auto takes the native one where it knows the model"
     )
+    kv: Literal["float16", "int8"] = Field(
+        "float16", description="what keys and values are kept as; int8 takes half the memory"
+    )
     weights_cache_gb: float = Field(
         40, ge=0, description="disk that repacked weights may take; 0 keeps none"
     )

@@ -51,3 +51,11 @@ def test_weights_that_native_cannot_repack_are_an_obstacle(tmp_path):
     assert "Q3_K" in obstacle("native", checkpoint)
     with pytest.raises(BackendUnavailable, match="Q3_K"):
         open_runtime(checkpoint, "native")
+
+
+def test_pages_in_bytes_are_native_alone(tmp_path):
+    checkpoint = open_tiny("llama", tmp_path)
+    assert open_runtime(checkpoint, threads=1, kv="int8").description["kv"] == "int8"
+    assert open_runtime(checkpoint, threads=1).description["kv"] == "float16"
+    with pytest.raises(BackendUnavailable, match="in float32 there, not as int8; usable here: nat"):
+        open_runtime(checkpoint, "pytorch", kv="int8")

@@ -19,12 +19,26 @@ HASHES = ("a" * 64, "b" * 64, "c" * 64)
 PAGES = (5, 0, 3, 1)
 
 
-class HalfPagedAttention(torch_runtime.PagedAttention):
-    """Rounds keys and values as native pages do, so that what is left to compare is arithmetic."""
+def rounded(x_TGd: np.ndarray, kv: str) -> np.ndarray:
+    """Returns keys or values as pages of that format hold them, in float32."""
+    if kv == "float16":
+        return x_TGd.clip(-65504, 65504).astype(np.float16).astype(np.float32)
+    most_TG1 = np.abs(x_TGd).max(axis=2, keepdims=True)
+    scale_TG1 = (most_TG1 / np.float32(127)).clip(0, 65504).astype(np.float16).astype(np.float32)
+    with np.errstate(divide="ignore"):
+        inverse_TG1 = np.where(scale_TG1 > 0, np.float32(1) / scale_TG1, np.float32(0))
+    return (x_TGd * inverse_TG1).clip(-127, 127).round() * scale_TG1
 
-    def __call__(self, layer: int, q_THd: Tensor, k_TGd: Tensor, v_TGd: Tensor) -> Tensor:
-        k_TGd, v_TGd = (x.half().float() for x in (k_TGd, v_TGd))
-        return super().__call__(layer, q_THd, k_TGd, v_TGd)
+
+def rounding_attention(kv: str) -> type:
+    """Returns attention that rounds as native pages do: what is left to compare is arithmetic."""
+
+    class RoundingPagedAttention(torch_runtime.PagedAttention):
+        def __call__(self, layer: int, q_THd: Tensor, k_TGd: Tensor, v_TGd: Tensor) -> Tensor:
+            k_TGd, v_TGd = (torch.from_numpy(rounded(x.numpy(), kv)) for x in (k_TGd, v_TGd))
+            return super().__call__(layer, q_THd, k_TGd, v_TGd)
+
+    return RoundingPagedAttention
 
 
 def arrays(expert: dict[str, Tensor]) -> dict[str, np.ndarray]:
@@ -42,8 +56,10 @@ def native(checkpoint, hashes: Sequence[str] = (), **settings) -> NativeRuntime:
     return with_experts(NativeRuntime(checkpoint, **({"threads": 1} | settings)), hashes)
 
 
-def definition(checkpoint, monkeypatch, hashes: Sequence[str] = ()) -> TorchRuntime:
-    monkeypatch.setattr(torch_runtime, "PagedAttention", HalfPagedAttention)
+def definition(
+    checkpoint, monkeypatch, hashes: Sequence[str] = (), kv: str = "float16"
+) -> TorchRuntime:
+    monkeypatch.setattr(torch_runtime, "PagedAttention", rounding_attention(kv))
     return with_experts(TorchRuntime(checkpoint), hashes)
 
 

@@ -6,15 +6,24 @@ T queries, S positions, H query heads, G key heads, d head width, c = d / 2 pair
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from native_models import rounded
 
 from rows import EPS
+from tramontane.engine.native_runtime import KV_FORMATS
 from tramontane.model.attention import visible
 from tramontane.model.rope import rotate
 from tramontane.native import _cpu
 
 NO_WINDOW = 1 << 40
 # Out of order, so that a position's place isn't its page's number.
-PAGES = np.array([3, 0, 4], np.int32)
+PAGES = np.array([3, 0, 4, 11, 9, 8, 2, 7, 1, 5], np.int32)
+
+
+@pytest.fixture(params=KV_FORMATS)
+def kv(request) -> str:
+    return request.param
 
 
 def drawn(T: int, S: int, H: int, G: int, d: int) -> tuple[np.ndarray, ...]:
@@ -24,21 +33,35 @@ def drawn(T: int, S: int, H: int, G: int, d: int) -> tuple[np.ndarray, ...]:
     return tuple(x.astype(np.float32) for x in (q_THd, k_SGd, v_SGd))
 
 
-def attended(variant, q_THd, k_SGd, v_SGd, window, at_once=6, scale=0.3, pages=PAGES):
+def attended(
+    variant, kv, q_THd, k_SGd, v_SGd, window, *, ends=(), threads=1, scale=0.3, pages=PAGES
+):
+    """Returns y_THd; prompts come in chunks that end before `ends`."""
     y_THd = np.full(q_THd.shape, np.nan, np.float32)
+    ends = np.array([*ends, len(k_SGd)], np.int32)
     _cpu.attention(
-        variant, q_THd, k_SGd, v_SGd, pages, y_THd, window=window, scale=scale, at_once=at_once
+        variant,
+        kv,
+        q_THd,
+        k_SGd,
+        v_SGd,
+        pages,
+        ends,
+        y_THd,
+        window=window,
+        scale=scale,
+        threads=threads,
     )
     return y_THd
 
 
-def assert_attention_close(y_THd, q_THd, k_SGd, v_SGd, window, scale=0.3):
+def assert_attention_close(y_THd, kv, q_THd, k_SGd, v_SGd, window, scale=0.3):
     """Compares with softmax in float64 over keys and values as pages hold them.
 
     A score errs by its own sum, which moves every weight in part; weights are then summed over S.
     """
     (T, H, d), (S, G, _) = q_THd.shape, k_SGd.shape
-    k_SGd, v_SGd = (x.astype(np.float16).astype(np.float64) for x in (k_SGd, v_SGd))
+    k_SGd, v_SGd = (rounded(x, kv).astype(np.float64) for x in (k_SGd, v_SGd))
     k_SHd, v_SHd = (np.repeat(x, H // G, axis=1) for x in (k_SGd, v_SGd))
     q_THd = q_THd.astype(np.float64)
     seen_TS = visible(T, S, min(window, S)).numpy()
@@ -55,54 +78,88 @@ def assert_attention_close(y_THd, q_THd, k_SGd, v_SGd, window, scale=0.3):
     assert excess_THd[worst] <= 1, f"at {worst}: {excess_THd[worst]:.2f} of what is allowed"
 
 
-@pytest.mark.parametrize("S", [1, 2, 63, 64, 65, 128, 129])
-@pytest.mark.parametrize("window", [1, 16, 64, 65, NO_WINDOW])
-def test_page_borders_and_windows(variant, S, window):
+@pytest.mark.parametrize("S", [1, 2, 63, 64, 65, 128, 129, 256, 257, 333])
+@pytest.mark.parametrize("window", [1, 16, 64, 65, 300, NO_WINDOW])
+def test_page_borders_and_windows(variant, kv, S, window):
     q, k, v = drawn(S, S, 6, 2, 10)
-    assert_attention_close(attended(variant, q, k, v, window), q, k, v, window)
+    assert_attention_close(attended(variant, kv, q, k, v, window), kv, q, k, v, window)
 
 
 @pytest.mark.parametrize(("H", "G"), [(1, 1), (3, 3), (5, 1), (7, 1), (9, 3), (14, 2)])
-@pytest.mark.parametrize("d", [1, 2, 15, 16, 17, 64, 80])
-def test_heads_of_any_number_and_width(variant, H, G, d):
+@pytest.mark.parametrize("d", [1, 2, 15, 16, 17, 64, 66, 80, 128])
+def test_heads_of_any_number_and_width(variant, kv, H, G, d):
     q, k, v = drawn(33, 70, H, G, d)
-    assert_attention_close(attended(variant, q, k, v, NO_WINDOW), q, k, v, NO_WINDOW)
+    assert_attention_close(attended(variant, kv, q, k, v, NO_WINDOW), kv, q, k, v, NO_WINDOW)
 
 
-@pytest.mark.parametrize("window", [16, NO_WINDOW])
-def test_queries_in_any_company_have_the_same_bits(variant, window):
-    q, k, v = drawn(33, 130, 6, 2, 10)
-    expected_THd = attended(variant, q, k, v, window, at_once=1)
-    for at_once in range(2, 7):
-        assert np.array_equal(attended(variant, q, k, v, window, at_once), expected_THd)
-    last = attended(variant, q[32:].copy(), k, v, window)
-    assert np.array_equal(last[0], expected_THd[32])
-    elsewhere = attended(variant, q, k, v, window, pages=np.array([1, 7, 2], np.int32))
-    assert np.array_equal(elsewhere, expected_THd)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_queries_in_any_company_have_the_same_bits(variant, kv, data):
+    """Law 3 where it is decided: chunks, threads, places, and who shares the reading of keys."""
+    S = data.draw(st.integers(1, 600), label="positions")
+    T = data.draw(st.integers(1, S), label="queries")
+    window = data.draw(st.sampled_from([1, 16, 70, 256, 300, NO_WINDOW]), label="window")
+    H, G, d = data.draw(st.sampled_from([(9, 3, 64), (6, 2, 10), (4, 4, 17)]), label="heads")
+    q, k, v = drawn(S, S, H, G, d)
+    expected_THd = attended(variant, kv, q, k, v, window)
+    assert np.isfinite(expected_THd).all()
+    cuts = data.draw(st.sets(st.integers(1, max(1, S - 1)), max_size=5), label="cuts")
+    actual_THd = attended(
+        variant,
+        kv,
+        q[S - T :].copy(),
+        k,
+        v,
+        window,
+        ends=sorted(cut for cut in cuts if cut < S),
+        threads=data.draw(st.integers(1, 3), label="threads"),
+        pages=PAGES[::-1].copy(),
+    )
+    assert np.array_equal(actual_THd, expected_THd[S - T :])
 
 
-def test_scores_at_the_ends_of_softmax(variant):
+def test_decoding_has_the_bits_of_the_prompt(variant, kv):
+    """One token at a time, two threads sharing a token's segments."""
+    q, k, v = drawn(540, 540, 4, 1, 32)
+    expected_THd = attended(variant, kv, q, k, v, NO_WINDOW)
+    ends = list(range(500, 540))
+    actual_THd = attended(variant, kv, q, k, v, NO_WINDOW, ends=ends, threads=2)
+    assert np.array_equal(actual_THd, expected_THd)
+
+
+def test_scores_at_the_ends_of_softmax(variant, kv):
     """One key far above the rest takes everything; equal ones share."""
     q = np.full((1, 1, 16), 10.0, np.float32)
     k = np.zeros((66, 1, 16), np.float32)
     v = np.arange(66, dtype=np.float32)[:, None, None].repeat(16, axis=2)
-    assert attended(variant, q, k, v, NO_WINDOW) == pytest.approx(32.5, rel=8 * EPS * 66**0.5)
+    kept_S = rounded(v, kv)[:, 0, 0]
+    actual = attended(variant, kv, q, k, v, NO_WINDOW)
+    assert actual == pytest.approx(kept_S.mean(), rel=8 * EPS * 66**0.5)
     k[65] = 100
-    assert (attended(variant, q, k, v, NO_WINDOW) == 65).all()
+    assert (attended(variant, kv, q, k, v, NO_WINDOW) == kept_S[65]).all()
     k[65], k[3] = 0, 100
-    assert (attended(variant, q, k, v, NO_WINDOW) == 3).all()
+    assert (attended(variant, kv, q, k, v, NO_WINDOW) == kept_S[3]).all()
 
 
-def test_contradicting_sizes_are_refused(variant):
+def test_rows_of_nothing_and_rows_too_large(variant, kv):
+    """A row of zeros has no scale; what no half can hold becomes the largest one."""
+    q, k, v = drawn(70, 70, 2, 1, 20)
+    k[3] = v[3] = 0
+    k[4] = v[4] = 1e-9
+    v[5] = 1e9
+    assert_attention_close(attended(variant, kv, q, k, v, NO_WINDOW), kv, q, k, v, NO_WINDOW)
+
+
+def test_contradicting_sizes_are_refused(variant, kv):
     q, k, v = drawn(2, 70, 6, 2, 10)
     with pytest.raises(ValueError, match="contradict"):
-        attended(variant, q, k, v, NO_WINDOW, pages=PAGES[:1].copy())
+        attended(variant, kv, q, k, v, NO_WINDOW, pages=PAGES[:1].copy())
     with pytest.raises(ValueError, match="contradict"):
-        attended(variant, q, k, v, 0)
+        attended(variant, kv, q, k, v, 0)
     with pytest.raises(ValueError, match="contradict"):
-        attended(variant, q, k[:1].copy(), v[:1].copy(), NO_WINDOW)
+        attended(variant, kv, q, k[:1].copy(), v[:1].copy(), NO_WINDOW)
     with pytest.raises(ValueError, match="contradict"):
-        attended(variant, q[:, :5].copy(), k, v, NO_WINDOW)
+        attended(variant, kv, q[:, :5].copy(), k, v, NO_WINDOW)
 
 
 @pytest.mark.parametrize("layout", ["halves", "pairs"])

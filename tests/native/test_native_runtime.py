@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from native_models import HASHES, PAGES, definition, native, run, run_in_chunks, tokens
 
 from tiny_models import open_tiny
-from tramontane.engine.native_runtime import NativeRuntime, refuse_unknown_options
+from tramontane.engine.native_runtime import KV_FORMATS, NativeRuntime, refuse_unknown_options
 from tramontane.engine.runtime import Span
-from tramontane.errors import BackendUnavailable, ExpertError
+from tramontane.errors import BackendUnavailable, ConfigError, ExpertError
 
 # A key that falls on the other half moves by 2^-11 of itself, which softmax and the later layers
 # pass on in part; most rows have no such key and lie within float32's own rounding.
@@ -36,10 +36,13 @@ def checkpoint(request, tmp_path_factory):
 
 @pytest.mark.parametrize("num_tokens", [1, 33, 150])
 @pytest.mark.parametrize("num_experts", [0, 3])
-def test_logits_equal_the_definition(checkpoint, variant, monkeypatch, num_tokens, num_experts):
+@pytest.mark.parametrize("kv", KV_FORMATS)
+def test_logits_equal_the_definition(checkpoint, variant, monkeypatch, num_tokens, num_experts, kv):
     hashes, token_ids = HASHES[:num_experts], tokens(num_tokens)
-    expected = run(definition(checkpoint, monkeypatch, hashes), token_ids, hashes, with_shares=True)
-    actual = run(native(checkpoint, hashes, variant=variant), token_ids, hashes, with_shares=True)
+    torch_runtime = definition(checkpoint, monkeypatch, hashes, kv)
+    expected = run(torch_runtime, token_ids, hashes, with_shares=True)
+    runtime = native(checkpoint, hashes, variant=variant, kv=kv)
+    actual = run(runtime, token_ids, hashes, with_shares=True)
     error_T = np.abs(actual.logits_LV - expected.logits_LV).max(axis=1)
     error_T /= np.abs(expected.logits_LV).max(axis=1)
     # A gate or route that flips is a jump: rows after one aren't comparable, and are few.
@@ -53,13 +56,15 @@ def test_logits_equal_the_definition(checkpoint, variant, monkeypatch, num_token
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_company_changes_no_bit(checkpoint, variant, data):
+@pytest.mark.parametrize("kv", KV_FORMATS)
+def test_company_changes_no_bit(checkpoint, variant, kv, data):
     """Law 3: chunks, neighbours and threads leave a token's logits as they are."""
     token_ids = tokens(data.draw(st.integers(1, 140), label="tokens"), seed=1)
     hashes = HASHES[: data.draw(st.integers(0, 3), label="experts")]
-    expected_TV = run(native(checkpoint, hashes, variant=variant), token_ids, hashes).logits_LV
+    alone = native(checkpoint, hashes, variant=variant, kv=kv)
+    expected_TV = run(alone, token_ids, hashes).logits_LV
     threads = data.draw(st.integers(1, 3), label="threads")
-    runtime = native(checkpoint, hashes, variant=variant, threads=threads)
+    runtime = native(checkpoint, hashes, variant=variant, threads=threads, kv=kv)
     cuts = data.draw(st.sets(st.integers(1, max(1, len(token_ids) - 1)), max_size=4), label="cuts")
     ends = sorted({cut for cut in cuts if cut < len(token_ids)}) + [len(token_ids)]
     assert np.array_equal(run_in_chunks(runtime, token_ids, ends, hashes), expected_TV)
@@ -96,6 +101,8 @@ def test_mixtures_are_sets(checkpoint, variant):
 def test_what_cannot_run_is_refused_by_name(checkpoint):
     with pytest.raises(BackendUnavailable, match="'mmx' was asked for; usable"):
         NativeRuntime(checkpoint, variant="mmx")
+    with pytest.raises(ConfigError, match="kv='int4'; keys and values are kept as float16 or int8"):
+        NativeRuntime(checkpoint, kv="int4")
     runtime = native(checkpoint)
     with pytest.raises(ExpertError, match="another model"):
         runtime.add_expert(
@@ -117,6 +124,18 @@ def test_what_cannot_run_is_refused_by_name(checkpoint):
     with pytest.raises(ValueError, match="has no room"):
         runtime.forward([Span(tokens(65), 0, (0,))])
     refuse_unknown_options(replace(checkpoint.config, logits_scaling=2.0))
+
+
+def test_bytes_take_little_more_than_half_the_memory_of_halves(checkpoint):
+    halves, in_bytes = (native(checkpoint, kv=kv) for kv in KV_FORMATS)
+    assert (halves.description["kv"], in_bytes.description["kv"]) == KV_FORMATS
+    config = checkpoint.config
+    # Keys and values of 64 positions, values padded to whole sixteens, and a half for each.
+    heads = config.num_layers * config.num_kv_heads * 64
+    padded = -(-config.head_width // 16) * 16
+    numbers = heads * (config.head_width + padded)
+    assert halves.transformer.page_bytes == 2 * numbers
+    assert in_bytes.transformer.page_bytes == numbers + heads * 4
 
 
 def test_the_environment_chooses_the_variant(checkpoint, variant, monkeypatch):

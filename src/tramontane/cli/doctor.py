@@ -10,8 +10,7 @@ import typer
 from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import size
-from tramontane.engine.native_runtime import choose_variant
-from tramontane.native import int8_rate, read_bandwidth, variants_here
+from tramontane.native import choose_variant, int8_rate, read_bandwidth, variants_here
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,9 @@ def settings_of_this_run(
     runtime: Annotated[
         str | None, typer.Option(help="auto, native or pytorch: what computes.")
     ] = None,
+    kv: Annotated[
+        str | None, typer.Option(help="float16 or int8: what keys and values are kept as.")
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")
     ] = False,
@@ -66,6 +69,7 @@ def settings_of_this_run(
         "mixture": mixture,
         "threads": threads,
         "runtime": runtime,
+        "kv": kv,
     }
 
 

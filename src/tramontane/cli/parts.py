@@ -76,6 +76,7 @@ class Parts:
                 self.checkpoint,
                 settings.runtime,
                 settings.threads,
+                kv=settings.kv,
                 cache=self.weights_cache,
                 report=report,
             )

@@ -6,6 +6,7 @@ import logging
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.engine.load import Report
 from tramontane.engine.native_runtime import (
+    KV_FORMATS,
     NativeRuntime,
     refuse_unknown_options,
     refuse_unknown_types,
@@ -23,6 +24,7 @@ def open_runtime(
     wanted: str = "auto",
     threads: int | None = None,
     *,
+    kv: str = KV_FORMATS[0],
     cache: WeightsCache | None = None,
     report: Report | None = None,
 ) -> Runtime:
@@ -31,10 +33,11 @@ def open_runtime(
     The native one maps its weights from `cache`, if given, and tells `report` of repacking them.
     Raises BackendUnavailable naming what stands in the way.
     """
-    name = choose_runtime(wanted, {name: obstacle(name, checkpoint) for name in RUNTIMES})
+    obstacles = {name: obstacle(name, checkpoint, kv) for name in RUNTIMES}
+    name = choose_runtime(wanted, obstacles)
     log.debug("runtime: %s", name)
     if name == "native":
-        return NativeRuntime(checkpoint, threads=threads, cache=cache, report=report)
+        return NativeRuntime(checkpoint, threads=threads, kv=kv, cache=cache, report=report)
     # Imported here: torch takes a second, and is not there in a plain installation.
     from tramontane.engine.torch_runtime import TorchRuntime
 
@@ -55,8 +58,8 @@ def choose_runtime(wanted: str, obstacles: dict[str, str]) -> str:
     raise BackendUnavailable(f"{told}" + (f"; usable here: {', '.join(usable)}" if usable else ""))
 
 
-def obstacle(name: str, checkpoint: Checkpoint) -> str:
-    """Returns why a runtime can't run this model here, or nothing."""
+def obstacle(name: str, checkpoint: Checkpoint, kv: str = KV_FORMATS[0]) -> str:
+    """Returns why a runtime can't run this model here with these KV pages, or nothing."""
     if name == "native":
         try:
             refuse_unknown_options(checkpoint.config)
@@ -64,6 +67,8 @@ def obstacle(name: str, checkpoint: Checkpoint) -> str:
         except ConfigError as error:
             return str(error)
         return ""
+    if kv != KV_FORMATS[0]:
+        return f"keys and values are kept in float32 there, not as {kv}"
     try:
         found = importlib.util.find_spec("torch")
     except ModuleNotFoundError:

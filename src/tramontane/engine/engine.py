@@ -17,7 +17,7 @@ from tramontane.engine.runtime import Runtime, Span, SpanResult
 from tramontane.engine.sampler import sample
 from tramontane.engine.scheduler import Running, Scheduled, Scheduler
 from tramontane.errors import PromptTooLong, RequestError
-from tramontane.native import log_softmax
+from tramontane.native import log_softmax_at
 
 # Rows of logits held at once while scoring: 256 rows of 49k floats are 50 MB.
 SCORE_CHUNK_TOKENS = 256
@@ -214,11 +214,12 @@ class Engine:
         """Returns `score` of each (token ids, start); short sequences share a forward pass."""
         if strange := [start for _, start in sequences if start < 1]:
             raise RequestError(f"start={strange[0]} must be at least 1: nothing foretells token 0")
+        threads = int(self.runtime.description.get("threads", 1))
         pieces: list[list[np.ndarray]] = [[] for _ in sequences]
         for place, position, result in self._read(sequences, experts):
             following = sequences[place][0][position + 1 : position + 1 + len(result.logits_LV)]
-            logprobs_LV = log_softmax(result.logits_LV[: len(following)])
-            pieces[place].append(logprobs_LV[np.arange(len(following)), following])
+            logits_LV = result.logits_LV[: len(following)]
+            pieces[place].append(log_softmax_at(logits_LV, following, threads=threads))
         return [np.concatenate([np.zeros(0), *rows]).astype(np.float32) for rows in pieces]
 
     def shares_of(

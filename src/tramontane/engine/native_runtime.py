@@ -15,8 +15,8 @@ from tramontane.checkpoint.model_config import ModelConfig
 from tramontane.engine.load import NETWORK_MATRICES, Report, load
 from tramontane.engine.runtime import Span, SpanResult
 from tramontane.engine.weights_cache import WeightsCache
-from tramontane.errors import BackendUnavailable, ConfigError, ExpertError
-from tramontane.native import _cpu
+from tramontane.errors import ConfigError, ExpertError
+from tramontane.native import _cpu, choose_variant
 
 # What the C++ transformer knows of a config; an option outside must be at its neutral value.
 UNDERSTOOD = frozenset(
@@ -31,6 +31,8 @@ UNDERSTOOD = frozenset(
 # The types of matrices it repacks; what isn't a matrix is read as float32 whatever its type.
 REPACKED_TYPES = frozenset("F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K".split())
 NO_WINDOW = 1 << 40
+# What keys and values can be rounded to.
+KV_FORMATS = ("float16", "int8")
 
 
 class NativeRuntime:
@@ -42,14 +44,18 @@ class NativeRuntime:
         *,
         threads: int | None = None,
         variant: str | None = None,
+        kv: str = "float16",
         cache: WeightsCache | None = None,
         report: Report | None = None,
     ):
         """`variant` is an instruction set; by default TRAMONTANE_VARIANT, or the best here.
 
-        Repacked weights are mapped from `cache`, or kept in memory where it is None; `report`
-        hears of their bytes.
+        `kv` is what keys and values are rounded to in their pages, one of KV_FORMATS: int8, with a
+        scale per token and head, takes about half the memory of float16. Repacked weights are
+        mapped from `cache`, or kept in memory where it is None; `report` hears of their bytes.
         """
+        if kv not in KV_FORMATS:
+            raise ConfigError(f"kv={kv!r}; keys and values are kept as {' or '.join(KV_FORMATS)}")
         self.config = config = checkpoint.config
         refuse_unknown_options(config)
         refuse_unknown_types(checkpoint)
@@ -72,6 +78,7 @@ class NativeRuntime:
             residual_multiplier=config.residual_multiplier,
             logits_scaling=config.logits_scaling,
             turns_c=frequencies(config, rope_factors_of(checkpoint)),
+            kv_format=kv,
             variant=choose_variant(variant),
             threads=threads or len(os.sched_getaffinity(0)),
         )
@@ -88,7 +95,7 @@ class NativeRuntime:
             "runtime": "native",
             "instructions": self.transformer.variant,
             "threads": self.transformer.threads,
-            "kv": "float16",
+            "kv": self.transformer.kv_format,
         }
 
     def allocate(self, num_pages: int) -> None:
@@ -161,17 +168,6 @@ def flat(rows: Sequence[Sequence[int]]) -> np.ndarray:
 
 def float32(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, np.float32)
-
-
-def choose_variant(wanted: str | None) -> str:
-    """Returns the instruction set to run on: what was asked for, or the best that is here."""
-    usable = _cpu.usable_variants()
-    wanted = wanted or os.environ.get("TRAMONTANE_VARIANT") or usable[0]
-    if wanted not in usable:
-        raise BackendUnavailable(
-            f"instruction set {wanted!r} was asked for; usable on this machine: {', '.join(usable)}"
-        )
-    return wanted
 
 
 def refuse_unknown_options(config: ModelConfig) -> None:

@@ -6,7 +6,7 @@ V vocabulary.
 import numpy as np
 
 from tramontane.engine.request import Sampling
-from tramontane.native import log_softmax
+from tramontane.native import log_softmax_at
 
 
 def uniform(seed: int, position: int) -> float:
@@ -22,7 +22,6 @@ def sample(
 
     `mask_V` is True where a token may come. Equal logits go to the smaller id at temperature 0.
     """
-    logprobs_V = log_softmax(logits_V[None])[0]
     allowed_V = np.asarray(logits_V, dtype=np.float64)
     if mask_V is not None:
         if not mask_V.any():
@@ -38,7 +37,7 @@ def sample(
         reach_V = probabilities_V.cumsum()
         drawn = uniform(sampling.seed, position) * reach_V[-1]
         token_id = int(np.searchsorted(reach_V, drawn, side="right"))
-    return token_id, float(logprobs_V[token_id])
+    return token_id, float(log_softmax_at(logits_V[None], [token_id])[0])
 
 
 def softmax(logits_V: np.ndarray) -> np.ndarray:

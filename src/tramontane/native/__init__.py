@@ -1,24 +1,54 @@
 """C++: the work where the CPU's time goes, one folder per operation."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
+from tramontane.errors import BackendUnavailable
 from tramontane.native import _cpu
 
 # Far above any cache, so that reading it is reading memory; less where memory is short.
 BANDWIDTH_BYTES = 1 << 30
 
 
-def log_softmax(logits_TV: np.ndarray) -> np.ndarray:
+def choose_variant(wanted: str | None = None) -> str:
+    """Returns the instruction set to run on: what was asked for, or the best that is here.
+
+    TRAMONTANE_VARIANT asks where the caller doesn't. Raises BackendUnavailable.
+    """
+    usable = _cpu.usable_variants()
+    wanted = wanted or os.environ.get("TRAMONTANE_VARIANT") or usable[0]
+    if wanted not in usable:
+        raise BackendUnavailable(
+            f"instruction set {wanted!r} was asked for; usable on this machine: {', '.join(usable)}"
+        )
+    return wanted
+
+
+def log_softmax(
+    logits_TV: np.ndarray, *, variant: str | None = None, threads: int = 1
+) -> np.ndarray:
     """Returns float32 log-probabilities of each row of `logits_TV` (T rows, V columns).
 
     A row's result has the same bits whatever rows stand beside it.
     """
     x_TV = np.ascontiguousarray(logits_TV, dtype=np.float32)
     y_TV = np.empty_like(x_TV)
-    _cpu.log_softmax(x_TV, y_TV)
+    _cpu.log_softmax(choose_variant(variant), x_TV, y_TV, threads=threads)
     return y_TV
+
+
+def log_softmax_at(
+    logits_TV: np.ndarray, ids_T: Sequence[int], *, variant: str | None = None, threads: int = 1
+) -> np.ndarray:
+    """Returns (T,) float32: what log_softmax gives at column `ids_T[t]` of row t, bit for bit."""
+    x_TV = np.ascontiguousarray(logits_TV, dtype=np.float32)
+    y_T = np.empty(len(x_TV), np.float32)
+    _cpu.log_softmax_at(
+        choose_variant(variant), x_TV, np.asarray(ids_T, np.int32), y_T, threads=threads
+    )
+    return y_T
 
 
 def variants_here() -> dict[str, str]:

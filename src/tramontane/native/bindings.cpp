@@ -12,7 +12,6 @@
 #include <stdexcept>
 
 #include "attention/once.h"
-#include "log_softmax/log_softmax.h"
 #include "mapped_file.h"
 #include "matmul/once.h"
 #include "matmul/repack.h"
@@ -30,13 +29,48 @@ using ConstMatrix2 = Array<const float, 2>;
 using ConstVector = Array<const float, 1>;
 using Indices = Array<const int32_t, 1>;
 
-static void log_softmax_arrays(ConstMatrix2 x, Matrix2 y) {
+// Rows enough for several threads are worth waking them.
+static void over_rows(size_t num_rows, int threads, const auto& work) {
+  constexpr size_t kRowsPerItem = 4;
+  ThreadPool pool(num_rows > 2 * kRowsPerItem ? threads : 1);
+  pool.run((num_rows + kRowsPerItem - 1) / kRowsPerItem, [&](size_t item, int) {
+    for (size_t t = item * kRowsPerItem; t < num_rows && t < (item + 1) * kRowsPerItem; ++t)
+      work(t);
+  });
+}
+
+static void check_rows(const ConstMatrix2& x, int threads) {
+  if (x.shape(1) == 0) throw std::invalid_argument("log_softmax: rows must not be empty");
+  if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be 1 to 1024");
+}
+
+static void log_softmax_arrays(const std::string& variant, ConstMatrix2 x, Matrix2 y, int threads) {
+  const Kernels& kernels = kernels_of(variant);
   if (x.shape(0) != y.shape(0) || x.shape(1) != y.shape(1))
     throw std::invalid_argument("log_softmax: x and y must have one shape");
-  if (x.shape(1) == 0) throw std::invalid_argument("log_softmax: rows must not be empty");
+  check_rows(x, threads);
   const size_t T = x.shape(0), V = x.shape(1);
   nb::gil_scoped_release release;
-  log_softmax(x.data(), y.data(), T, V);
+  over_rows(T, threads,
+            [&](size_t t) { kernels.log_softmax(x.data() + t * V, V, y.data() + t * V); });
+}
+
+static void log_softmax_at_arrays(const std::string& variant, ConstMatrix2 x, Indices ids,
+                                  Array<float, 1> y, int threads) {
+  const Kernels& kernels = kernels_of(variant);
+  const size_t T = x.shape(0), V = x.shape(1);
+  if (ids.size() != T || y.size() != T)
+    throw std::invalid_argument("log_softmax_at: one column per row of x is needed");
+  check_rows(x, threads);
+  for (size_t t = 0; t < T; ++t)
+    if (ids.data()[t] < 0 || static_cast<size_t>(ids.data()[t]) >= V)
+      throw std::invalid_argument("log_softmax_at: column " + std::to_string(ids.data()[t]) +
+                                  " of " + std::to_string(V));
+  nb::gil_scoped_release release;
+  over_rows(T, threads, [&](size_t t) {
+    const LogSum sum = kernels.log_sum(x.data() + t * V, V);
+    y.data()[t] = (x.data()[t * V + ids.data()[t]] - sum.high) - sum.low;
+  });
 }
 
 static void put_matrix(Transformer& model, const std::string& name, size_t layer, size_t expert,
@@ -138,8 +172,10 @@ static void rotate_arrays(const std::string& variant, Matrix2 x, ConstVector cos
   const size_t d = x.shape(1);
   if (d % 2 || cos_c.size() != d / 2 || sin_c.size() != d / 2)
     throw std::invalid_argument("rotate: one angle per pair of coordinates is needed");
-  for (size_t head = 0; head < x.shape(0); ++head)
-    kernels.rotate_head(x.data() + head * d, cos_c.data(), sin_c.data(), d, halves);
+  std::vector<float> cos_d(d), sin_d(d);
+  for (size_t i = 0; i < d / 2; ++i)
+    place_angle({cos_c.data()[i], sin_c.data()[i]}, i, d, halves, cos_d.data(), sin_d.data());
+  kernels.rotate_heads(x.data(), x.shape(0), cos_d.data(), sin_d.data(), d, halves);
 }
 
 static void route_arrays(const std::string& variant, ConstMatrix2 h, ConstMatrix2 rows,
@@ -154,25 +190,33 @@ static void route_arrays(const std::string& variant, ConstMatrix2 h, ConstMatrix
                    chosen.data() + t * K, weights.data() + t * K);
 }
 
-static void attention_arrays(const std::string& variant, Array<const float, 3> q,
-                             Array<const float, 3> k, Array<const float, 3> v, Indices pages,
-                             Array<float, 3> y, int64_t window, float scale, size_t at_once) {
+static void attention_arrays(const std::string& variant, const std::string& kv_format,
+                             Array<const float, 3> q, Array<const float, 3> k,
+                             Array<const float, 3> v, Indices pages, Indices ends,
+                             Array<float, 3> y, int64_t window, float scale, int threads) {
   const Kernels& kernels = kernels_of(variant);
-  const AttentionOnce sizes{q.shape(0), q.shape(1), k.shape(0), k.shape(1),
-                            q.shape(2), window,     scale,      at_once};
-  int32_t last_page = -1;
-  bool is_bad = sizes.num_queries > sizes.num_positions || sizes.num_kv_heads == 0 ||
-                sizes.num_heads % sizes.num_kv_heads || at_once < 1 || window < 1 ||
-                at_once > kQueriesPerGroup || pages.size() * kPageTokens < sizes.num_positions;
+  AttentionOnce once{q.shape(0), q.shape(1), k.shape(0), k.shape(1),
+                     q.shape(2), window,     scale,      kv_format_of(kv_format),
+                     threads,    {},         {}};
+  bool is_bad = once.num_queries > once.num_positions || once.num_kv_heads == 0 ||
+                once.num_heads % once.num_kv_heads || window < 1 || threads < 1 ||
+                once.num_positions == 0 || pages.size() * kPageTokens < once.num_positions;
   for (size_t i = 0; i < 3; ++i)
     is_bad |= k.shape(i) != v.shape(i) || q.shape(i) != y.shape(i) || q.shape(2) != k.shape(2);
   for (size_t i = 0; i < pages.size(); ++i) {
     is_bad |= pages.data()[i] < 0 || pages.data()[i] > 1024;
-    last_page = std::max(last_page, pages.data()[i]);
+    once.pages.push_back(pages.data()[i]);
   }
-  if (is_bad) throw std::invalid_argument("attention: sizes contradict each other");
-  attend_once(kernels, sizes, q.data(), k.data(), v.data(), pages.data(),
-              static_cast<size_t>(last_page) + 1, y.data());
+  int64_t start = 0;
+  for (size_t i = 0; i < ends.size(); ++i) {
+    is_bad |= ends.data()[i] <= start;
+    start = ends.data()[i];
+    once.ends.push_back(static_cast<size_t>(start));
+  }
+  if (is_bad || start != static_cast<int64_t>(once.num_positions))
+    throw std::invalid_argument("attention: sizes contradict each other");
+  nb::gil_scoped_release release;
+  attend_once(kernels, once, q.data(), k.data(), v.data(), y.data());
 }
 
 // A notes expert while its layers are put together.
@@ -222,9 +266,10 @@ static void forward_arrays(Transformer& model, Indices token_ids, Indices starts
       throw std::invalid_argument("forward: token " + std::to_string(token) +
                                   " is outside the vocabulary");
   for (size_t i = 0; i < pages.size(); ++i)
-    if (pages.data()[i] < 0 || static_cast<size_t>(pages.data()[i]) >= model.num_pages())
+    if (pages.data()[i] < 0 ||
+        static_cast<size_t>(pages.data()[i]) >= model.attention().num_pages())
       throw std::invalid_argument("forward: page " + std::to_string(pages.data()[i]) + " of " +
-                                  std::to_string(model.num_pages()));
+                                  std::to_string(model.attention().num_pages()));
   size_t tokens = 0, page = 0, rows = 0;
   for (size_t s = 0; s < num_spans; ++s) {
     const int64_t count = counts.data()[s], start = starts.data()[s];
@@ -269,8 +314,12 @@ static double int8_rate_of(const std::string& variant, int threads, double secon
 }
 
 NB_MODULE(_cpu, m) {
-  m.def("log_softmax", &log_softmax_arrays, "x"_a.noconvert(), "y"_a.noconvert(),
+  m.def("log_softmax", &log_softmax_arrays, "variant"_a, "x"_a.noconvert(), "y"_a.noconvert(),
+        nb::kw_only(), "threads"_a = 1,
         "Writes log-probabilities of each row of x into y; float32, C-contiguous, one shape.");
+  m.def("log_softmax_at", &log_softmax_at_arrays, "variant"_a, "x"_a.noconvert(),
+        "ids"_a.noconvert(), "y"_a.noconvert(), nb::kw_only(), "threads"_a = 1,
+        "Writes log_softmax of column ids[t] of row t of x into y[t], the same bits.");
   m.def("usable_variants", &usable_variants,
         "Returns the instruction-set variants that can run here, the best first.");
   m.def(
@@ -304,10 +353,11 @@ NB_MODULE(_cpu, m) {
   m.def("route", &route_arrays, "variant"_a, "h"_a.noconvert(), "rows"_a.noconvert(), nb::kw_only(),
         "renormalises"_a, "chosen"_a.noconvert(), "weights"_a.noconvert(),
         "Writes each row's chosen base experts (uint32) and their weights.");
-  m.def("attention", &attention_arrays, "variant"_a, "q"_a.noconvert(), "k"_a.noconvert(),
-        "v"_a.noconvert(), "pages"_a.noconvert(), "y"_a.noconvert(), nb::kw_only(), "window"_a,
-        "scale"_a, "at_once"_a,
-        "Writes what the last positions' queries see of all positions' keys and values.");
+  m.def("attention", &attention_arrays, "variant"_a, "kv_format"_a, "q"_a.noconvert(),
+        "k"_a.noconvert(), "v"_a.noconvert(), "pages"_a.noconvert(), "ends"_a.noconvert(),
+        "y"_a.noconvert(), nb::kw_only(), "window"_a, "scale"_a, "threads"_a,
+        "Writes what the last positions' queries see of all positions' keys and values, which\n"
+        "come in chunks that end before `ends`.");
 
   m.def(
       "repacked_bytes",
@@ -333,7 +383,8 @@ NB_MODULE(_cpu, m) {
              float norm_eps, bool rotates_halves, size_t num_base_experts,
              size_t num_chosen_experts, bool renormalises_route, int64_t window,
              float attention_scale, float embedding_multiplier, float residual_multiplier,
-             float logits_scaling, ConstVector turns_c, const std::string& variant, int threads) {
+             float logits_scaling, ConstVector turns_c, const std::string& kv_format,
+             const std::string& variant, int threads) {
             if (threads < 1 || threads > 1024)
               throw std::invalid_argument("threads must be 1 to 1024");
             if (num_layers == 0 || num_kv_heads == 0 || num_heads % num_kv_heads || window < 1)
@@ -356,15 +407,19 @@ NB_MODULE(_cpu, m) {
                               residual_multiplier,
                               logits_scaling};
             new (self) Transformer(sizes, {turns_c.data(), turns_c.data() + turns_c.size()},
-                                   variant, threads);
+                                   kv_format, variant, threads);
           },
           nb::kw_only(), "vocab_size"_a, "model_width"_a, "ffn_width"_a, "num_layers"_a,
           "num_heads"_a, "num_kv_heads"_a, "head_width"_a, "norm_eps"_a, "rotates_halves"_a,
           "num_base_experts"_a, "num_chosen_experts"_a, "renormalises_route"_a, "window"_a,
           "attention_scale"_a, "embedding_multiplier"_a, "residual_multiplier"_a,
-          "logits_scaling"_a, "turns_c"_a.noconvert(), "variant"_a, "threads"_a)
+          "logits_scaling"_a, "turns_c"_a.noconvert(), "kv_format"_a, "variant"_a, "threads"_a)
       .def_prop_ro("variant", &Transformer::variant)
       .def_prop_ro("threads", &Transformer::num_threads)
+      .def_prop_ro("kv_format", [](Transformer& self) { return self.attention().format_name(); })
+      .def_prop_ro(
+          "page_bytes", [](Transformer& self) { return self.attention().page_bytes(); },
+          "Bytes of a page of 64 positions, in all layers.")
       .def("put_matrix", &put_matrix, "name"_a, "layer"_a, "expert"_a, "type"_a, "rows"_a,
            "columns"_a, "bytes"_a.noconvert(),
            "Repacks a matrix of a GGUF or safetensors type from its bytes (uint8).")
@@ -373,7 +428,10 @@ NB_MODULE(_cpu, m) {
            "Takes a matrix that was repacked from `type` where it lies in a mapped file.")
       .def("put_vector", &put_vector, "name"_a, "layer"_a, "numbers"_a.noconvert())
       .def("fault", &Transformer::fault, "Names what is missing or misshapen; empty when whole.")
-      .def("allocate", &Transformer::allocate, "num_pages"_a)
+      .def(
+          "allocate",
+          [](Transformer& self, size_t num_pages) { self.attention().allocate(num_pages); },
+          "num_pages"_a)
       .def(
           "add_expert",
           [](Transformer& self, const std::string& hash, NotesExpertDraft& draft) {

@@ -8,10 +8,13 @@
                                             &variant::pack_rows,      \
                                             &variant::rms_norm,       \
                                             &variant::dot,            \
-                                            &variant::rotate_head,    \
+                                            &variant::rotate_heads,   \
                                             &variant::swiglu_tile,    \
                                             &variant::attend,         \
-                                            &variant::keep_key,       \
+                                            &variant::join,           \
+                                            &variant::keep,           \
+                                            &variant::log_sum,        \
+                                            &variant::log_softmax,    \
                                             &variant::read_bytes,     \
                                             &variant::multiply_bytes, \
                                             &variant::operations_per_round};

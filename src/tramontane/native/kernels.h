@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "attention/attention.h"
+#include "log_softmax/log_softmax.h"
 #include "matmul/matmul.h"
 #include "measure/measure.h"
 #include "pack/pack.h"
@@ -17,10 +18,13 @@ struct Kernels {
   decltype(&portable::pack_rows) pack_rows;
   decltype(&portable::rms_norm) rms_norm;
   decltype(&portable::dot) dot;
-  decltype(&portable::rotate_head) rotate_head;
+  decltype(&portable::rotate_heads) rotate_heads;
   decltype(&portable::swiglu_tile) swiglu_tile;
   decltype(&portable::attend) attend;
-  decltype(&portable::keep_key) keep_key;
+  decltype(&portable::join) join;
+  decltype(&portable::keep) keep;
+  decltype(&portable::log_sum) log_sum;
+  decltype(&portable::log_softmax) log_softmax;
   decltype(&portable::read_bytes) read_bytes;
   decltype(&portable::multiply_bytes) multiply_bytes;
   decltype(&portable::operations_per_round) operations_per_round;

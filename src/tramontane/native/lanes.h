@@ -233,6 +233,46 @@ TRAMONTANE_INLINE Floats from_bfloat(const uint16_t* x) {
 }
 #endif
 
+TRAMONTANE_INLINE Floats from_signed_bytes(const int8_t* x) {
+  Floats y;
+#if defined(__AVX512F__)
+  y.part[0] = _mm512_cvtepi32_ps(
+      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
+#elif defined(__AVX2__)
+  TRAMONTANE_PARTS y.part[p] = _mm256_cvtepi32_ps(
+      _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x + p * kWidth))));
+#else
+  TRAMONTANE_PARTS {
+    const int8_t* b = x + p * kWidth;
+    y.part[p] = __builtin_convertvector(IntRegister{b[0], b[1], b[2], b[3]}, FloatRegister);
+  }
+#endif
+  return y;
+}
+// Sixteen numbers from -128 to 127.
+TRAMONTANE_INLINE void store_signed_bytes(int8_t* y, Ints x) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(y), _mm512_cvtepi32_epi8(x.part[0]));
+#else
+  int32_t lane[kLanes];
+  store_ints(lane, x);
+  for (size_t i = 0; i < kLanes; ++i) y[i] = static_cast<int8_t>(lane[i]);
+#endif
+}
+
+// Lanes 2i and 2i + 1 change places.
+TRAMONTANE_INLINE Floats neighbours_swapped(Floats x) {
+#if defined(__AVX512F__)
+  x.part[0] = _mm512_permute_ps(x.part[0], 0xB1);
+#elif defined(__AVX2__)
+  TRAMONTANE_PARTS x.part[p] = _mm256_permute_ps(x.part[p], 0xB1);
+#else
+  TRAMONTANE_PARTS x.part[p] =
+      FloatRegister{x.part[p][1], x.part[p][0], x.part[p][3], x.part[p][2]};
+#endif
+  return x;
+}
+
 // Lane i where i is in [first, end) as it is, `other` elsewhere.
 TRAMONTANE_INLINE Floats within(Floats x, int first, int end, float other) {
 #if defined(__AVX512F__)
@@ -311,6 +351,38 @@ TRAMONTANE_INLINE Floats exponential(Floats x) {
     const IntRegister below = x.part[p] < -87.0f;
     y.part[p] = (FloatRegister)((IntRegister)scaled & ~below);
   }
+#endif
+  return y;
+}
+
+// 2^x for x ≤ 127, to about one unit in the last place: 2^n · 2^r, |r| ≤ 1/2. 2^0 is 1 and 2^-inf
+// is 0, exactly. NaN stays NaN.
+TRAMONTANE_INLINE Floats power_of_two(Floats x) {
+  // Far enough down that nothing is left; in this order of operands NaN passes.
+#if defined(__AVX512F__)
+  x = larger(all(-152.0f), x);
+  const Floats n = {{_mm512_roundscale_ps(x.part[0], _MM_FROUND_TO_NEAREST_INT)}};
+#else
+  x = larger(all(-127.0f), x);
+  const Ints whole = to_ints(x);
+  const Floats n = to_floats(whole);
+#endif
+  const Floats r = sub(x, n);
+  // The polynomial's own error is 2e-9 of the result.
+  Floats y = fma(r, all(0x1.41fbbcp-13f), all(0x1.5f3e54p-10f));
+  y = fma(y, r, all(0x1.3b2d4cp-7f));
+  y = fma(y, r, all(0x1.c6aee8p-5f));
+  y = fma(y, r, all(0x1.ebfbdcp-3f));
+  y = fma(y, r, all(0x1.62e430p-1f));
+  y = fma(y, r, all(1.0f));
+#if defined(__AVX512F__)
+  y.part[0] = _mm512_scalef_ps(y.part[0], n.part[0]);
+#elif defined(__AVX2__)
+  TRAMONTANE_PARTS y.part[p] =
+      _mm256_mul_ps(y.part[p], _mm256_castsi256_ps(_mm256_slli_epi32(
+                                   _mm256_add_epi32(whole.part[p], _mm256_set1_epi32(127)), 23)));
+#else
+  TRAMONTANE_PARTS y.part[p] *= (FloatRegister)((whole.part[p] + 127) << 23);
 #endif
   return y;
 }

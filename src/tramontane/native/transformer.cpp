@@ -45,13 +45,13 @@ struct Needs {
 
 }  // namespace
 
-Transformer::Transformer(const Sizes& sizes, std::vector<float> turns_c, const std::string& variant,
-                         int num_threads)
+Transformer::Transformer(const Sizes& sizes, std::vector<float> turns_c,
+                         const std::string& kv_format, const std::string& variant, int num_threads)
     : sizes_(sizes),
       turns_c_(std::move(turns_c)),
       kernels_(kernels_of(variant)),
       pool_(num_threads),
-      pages_layout_{sizes.num_kv_heads, sizes.head_width},
+      attention_(sizes, kv_format_of(kv_format), kernels_),
       layers_(sizes.num_layers) {
   if (turns_c_.size() != sizes.head_width / 2)
     throw std::invalid_argument("one frequency per rotated pair is needed");
@@ -127,18 +127,6 @@ std::string Transformer::fault() const {
   return wrong;
 }
 
-void Transformer::allocate(size_t num_pages) {
-  kv_.reset();
-  num_pages_ = num_pages;
-  const size_t halves = num_pages * sizes_.num_layers * pages_layout_.page_halves();
-  // calloc takes untouched pages from the system: memory is used as positions are.
-  kv_.reset(static_cast<uint16_t*>(calloc(std::max<size_t>(halves, 1), sizeof(uint16_t))));
-  if (!kv_) {
-    num_pages_ = 0;
-    throw std::bad_alloc();
-  }
-}
-
 // One forward pass: its sizes, its buffers, and the steps of a layer.
 struct Transformer::Pass {
   Transformer& model;
@@ -151,7 +139,7 @@ struct Transformer::Pass {
   const size_t T = batch.token_ids.size(), D = sizes.model_width;
   float* x_TD = scratch.x.of<float>(T * D);
   float* h_TD = scratch.h.of<float>(T * D);
-  float *cos_Tc = nullptr, *sin_Tc = nullptr;
+  float *cos_Td = nullptr, *sin_Td = nullptr;
   std::vector<int64_t> positions_T;
   std::vector<uint32_t> spans_T;
   std::vector<const NotesExpert*> experts;
@@ -185,15 +173,23 @@ struct Transformer::Pass {
     for (const auto& [hash, expert] : model.experts_) experts.push_back(expert.get());
   }
 
-  // Small work isn't shared: waking a thread would cost more.
+  // Calls work(first, end) for stretches of items. Small work isn't shared: waking a thread would
+  // cost more.
   template <class Work>
-  void over_tokens(size_t count, size_t per_item, const Work& work) {
+  void over_stretches(size_t count, size_t per_item, const Work& work) {
     if (count <= per_item) {
-      for (size_t t = 0; t < count; ++t) work(t);
+      work(0, count);
       return;
     }
     pool.run(ceil_divide(count, per_item), [&](size_t item, int) {
-      for (size_t t = item * per_item; t < std::min(count, (item + 1) * per_item); ++t) work(t);
+      work(item * per_item, std::min(count, (item + 1) * per_item));
+    });
+  }
+
+  template <class Work>
+  void over_tokens(size_t count, size_t per_item, const Work& work) {
+    over_stretches(count, per_item, [&](size_t first, size_t end) {
+      for (size_t t = first; t < end; ++t) work(t);
     });
   }
 
@@ -204,14 +200,14 @@ struct Transformer::Pass {
       if (sizes.embedding_multiplier != 1.0f)
         for (size_t i = 0; i < D; ++i) x[i] *= sizes.embedding_multiplier;
     });
-    const size_t c = sizes.head_width / 2;
-    cos_Tc = scratch.angles.of<float>(2 * T * c);
-    sin_Tc = cos_Tc + T * c;
+    const size_t d = sizes.head_width, c = d / 2;
+    cos_Td = scratch.angles.of<float>(2 * T * d);
+    sin_Td = cos_Td + T * d;
     over_tokens(T, 16, [&](size_t t) {
+      float *cos_d = cos_Td + t * d, *sin_d = sin_Td + t * d;
       for (size_t i = 0; i < c; ++i) {
         const float angle = static_cast<float>(positions_T[t]) * model.turns_c_[i];
-        cos_Tc[t * c + i] = std::cos(angle);
-        sin_Tc[t * c + i] = std::sin(angle);
+        place_angle({std::cos(angle), std::sin(angle)}, i, d, sizes.rotates_halves, cos_d, sin_d);
       }
     });
   }
@@ -304,19 +300,10 @@ struct Transformer::Pass {
   // A thread's own memory: unpacked columns, four tiles of sums, a block's 32 columns.
   static constexpr size_t kSums = kRowsAtOnce * kRowsPerTile;
   uint8_t* unpack_scratch_of(int thread) {
-    return scratch.per_thread[thread].of<uint8_t>(kUnpackBytes + 6 * kSums * sizeof(float) +
-                                                  attention_floats() * sizeof(float));
+    return scratch.per_thread[thread].of<uint8_t>(kUnpackBytes + 6 * kSums * sizeof(float));
   }
   float* sums_of(int thread) {
     return reinterpret_cast<float*>(unpack_scratch_of(thread) + kUnpackBytes);
-  }
-  float* attention_scratch_of(int thread) { return sums_of(thread) + 6 * kSums; }
-  size_t attention_floats() const {
-    return 2 * kQueriesPerGroup * model.pages_layout_.padded_width();
-  }
-
-  uint16_t* pages_of_layer(size_t layer) const {
-    return model.kv_.get() + layer * model.num_pages_ * model.pages_layout_.page_halves();
   }
 
   void attention(size_t index, const Layer& layer) {
@@ -333,70 +320,28 @@ struct Transformer::Pass {
               {&layer.key, input, qkv + Q, stride, bias ? bias + Q : nullptr, 0.0f},
               {&layer.value, input, qkv + Q + G, stride, bias ? bias + Q + G : nullptr, 0.0f}});
 
-    const size_t d = sizes.head_width, c = d / 2;
-    const PageLayout& layout = model.pages_layout_;
-    uint16_t* pages = pages_of_layer(index);
-    over_tokens(T, 16, [&](size_t t) {
-      float* row = qkv + t * stride;
-      if (!layer.query_norm.empty()) {
-        kernels.rms_norm(row, layer.query_norm.data(), row, Q, sizes.norm_eps);
-        kernels.rms_norm(row + Q, layer.key_norm.data(), row + Q, G, sizes.norm_eps);
+    const size_t d = sizes.head_width, heads = sizes.num_heads + sizes.num_kv_heads;
+    PagedAttention& paged = model.attention_;
+    over_stretches(T, 16, [&](size_t first, size_t end) {
+      for (size_t t = first; t < end; ++t) {
+        float* row = qkv + t * stride;
+        if (!layer.query_norm.empty()) {
+          kernels.rms_norm(row, layer.query_norm.data(), row, Q, sizes.norm_eps);
+          kernels.rms_norm(row + Q, layer.key_norm.data(), row + Q, G, sizes.norm_eps);
+        }
+        kernels.rotate_heads(row, heads, cos_Td + t * d, sin_Td + t * d, d, sizes.rotates_halves);
       }
-      for (size_t head = 0; head < sizes.num_heads + sizes.num_kv_heads; ++head)
-        kernels.rotate_head(row + head * d, cos_Tc + t * c, sin_Tc + t * c, d,
-                            sizes.rotates_halves);
-      const int64_t position = positions_T[t];
-      uint16_t* page =
-          pages + batch.spans[spans_T[t]].pages[position / kPageTokens] * layout.page_halves();
-      for (size_t g = 0; g < sizes.num_kv_heads; ++g)
-        kernels.keep_key(row + Q + g * d, row + Q + G + g * d, layout, page, g,
-                         position % kPageTokens);
+      paged.keep(batch, index, {qkv, stride}, first, end);
     });
 
     float* mixed = scratch.mixed.of<float>(T * Q);
-    attend(pages, qkv, stride, mixed);
+    paged.attend(batch, index, {qkv, stride}, pool, mixed);
     Needs output_needs;
     output_needs.add(layer.output);
     const Panel packed =
         make_panel(scratch.mixed_panel, T, Q, output_needs.quants, output_needs.floats);
     pack(mixed, packed);
     multiply({{&layer.output, packed, x_TD, D, nullptr, sizes.residual_multiplier}});
-  }
-
-  void attend(const uint16_t* pages, const float* qkv, size_t stride, float* mixed) {
-    const size_t d = sizes.head_width, Q = sizes.query_width();
-    const size_t heads = sizes.num_heads / sizes.num_kv_heads;
-    struct Work {
-      uint32_t span, kv_head, first;  // first of the span's (token, head) pairs
-    };
-    std::vector<Work> groups;
-    // Queries of a group share the reading of keys; too few groups would leave a thread idle.
-    size_t at_once = kQueriesPerGroup;
-    while (at_once > 1 && T * sizes.num_heads / at_once < static_cast<size_t>(pool.size()))
-      at_once /= 2;
-    for (uint32_t s = 0; s < batch.spans.size(); ++s)
-      for (uint32_t g = 0; g < sizes.num_kv_heads; ++g)
-        for (size_t first = 0; first < batch.spans[s].count * heads; first += at_once)
-          groups.push_back({s, g, static_cast<uint32_t>(first)});
-    pool.run(groups.size(), [&](size_t i, int thread) {
-      const Work& work = groups[i];
-      const Batch::Span& span = batch.spans[work.span];
-      QueryGroup group;
-      group.count = std::min(at_once, span.count * heads - work.first);
-      for (size_t r = 0; r < group.count; ++r) {
-        const size_t token = span.begin + (work.first + r) / heads;
-        const size_t head = work.kv_head * heads + (work.first + r) % heads;
-        group.query_d[r] = qkv + token * stride + head * d;
-        group.mixed_d[r] = mixed + token * Q + head * d;
-        group.position[r] = positions_T[token];
-      }
-      group.window = sizes.window;
-      group.scale = sizes.attention_scale;
-      group.layer = pages;
-      group.pages = span.pages;
-      group.kv_head = work.kv_head;
-      kernels.attend(group, model.pages_layout_, attention_scratch_of(thread));
-    });
   }
 
   void route(const Layer& layer) {

@@ -8,23 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "attention/paged_attention.h"
+#include "batch.h"
 #include "kernels.h"
 #include "model.h"
 #include "scratch.h"
 #include "thread_pool.h"
-
-// Spans of one forward pass, laid flat.
-struct Batch {
-  std::vector<int32_t> token_ids;
-  struct Span {
-    size_t begin, count;       // its tokens in the batch
-    int64_t start;             // position of its first token
-    const int32_t* pages;      // of positions 0 to its last
-    const uint8_t* allowed_E;  // which notes experts it has in place, in the order of hashes
-    size_t num_logits;         // how many of its last tokens need logits
-  };
-  std::vector<Span> spans;
-};
 
 // Per token and notes expert, summed over the layers; asked for with pointers that aren't null.
 struct Voices {
@@ -34,8 +23,8 @@ struct Voices {
 
 class Transformer {
  public:
-  Transformer(const Sizes& sizes, std::vector<float> turns_c, const std::string& variant,
-              int num_threads);
+  Transformer(const Sizes& sizes, std::vector<float> turns_c, const std::string& kv_format,
+              const std::string& variant, int num_threads);
 
   const char* variant() const { return kernels_.variant; }
   int num_threads() const { return pool_.size(); }
@@ -48,8 +37,7 @@ class Transformer {
   // Names what is missing, or has the wrong shape; empty when the model is whole.
   std::string fault() const;
 
-  void allocate(size_t num_pages);
-  size_t num_pages() const { return num_pages_; }
+  PagedAttention& attention() { return attention_; }
 
   void add_expert(const std::string& hash, NotesExpert expert) {
     experts_[hash] = std::make_unique<NotesExpert>(std::move(expert));
@@ -69,7 +57,7 @@ class Transformer {
   std::vector<float> turns_c_;
   const Kernels& kernels_;
   ThreadPool pool_;
-  PageLayout pages_layout_;
+  PagedAttention attention_;
 
   Matrix embedding_, output_;
   std::vector<float> final_norm_;
@@ -77,7 +65,5 @@ class Transformer {
   // In the order of hashes, whatever the order they came in.
   std::map<std::string, std::unique_ptr<NotesExpert>> experts_;
 
-  size_t num_pages_ = 0;
-  std::unique_ptr<uint16_t, void (*)(uint16_t*)> kv_{nullptr, [](uint16_t* p) { free(p); }};
   Scratch scratch_;
 };

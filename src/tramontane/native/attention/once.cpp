@@ -1,38 +1,45 @@
 #include "attention/once.h"
 
 #include <algorithm>
-#include <vector>
+#include <cstring>
 
-void attend_once(const Kernels& kernels, const AttentionOnce& sizes, const float* q_THd,
-                 const float* k_SGd, const float* v_SGd, const int32_t* pages, size_t num_pages,
-                 float* y_THd) {
-  constexpr uint16_t kNoNumber = 0x7E00;
-  const size_t d = sizes.head_width, H = sizes.num_heads, G = sizes.num_kv_heads;
-  const PageLayout layout{G, d};
-  std::vector<uint16_t> layer(num_pages * layout.page_halves(), kNoNumber);
-  for (size_t s = 0; s < sizes.num_positions; ++s)
-    for (size_t g = 0; g < G; ++g) {
-      uint16_t* page = &layer[pages[s / kPageTokens] * layout.page_halves()];
-      const size_t at = (s * G + g) * d;
-      kernels.keep_key(k_SGd + at, v_SGd + at, layout, page, g, s % kPageTokens);
+void attend_once(const Kernels& kernels, const AttentionOnce& once, const float* q_THd,
+                 const float* k_SGd, const float* v_SGd, float* y_THd) {
+  Sizes sizes{};
+  sizes.num_layers = 1;
+  sizes.num_heads = once.num_heads;
+  sizes.num_kv_heads = once.num_kv_heads;
+  sizes.head_width = once.head_width;
+  sizes.window = once.window;
+  sizes.attention_scale = once.scale;
+  ThreadPool pool(once.threads);
+  PagedAttention attention(sizes, once.format, kernels);
+  const size_t num_pages = *std::max_element(once.pages.begin(), once.pages.end()) + 1;
+  attention.allocate(num_pages);
+  memset(attention.pages_of_layer(0), 0xFF, num_pages * attention.page_bytes());
+
+  const size_t Q = sizes.query_width(), G = sizes.kv_width(), stride = Q + 2 * G;
+  const size_t first_query = once.num_positions - once.num_queries;
+  size_t start = 0;
+  for (const size_t end : once.ends) {
+    std::vector<float> rows((end - start) * stride);
+    for (size_t s = start; s < end; ++s) {
+      float* row = &rows[(s - start) * stride];
+      if (s >= first_query) memcpy(row, q_THd + (s - first_query) * Q, Q * sizeof(float));
+      memcpy(row + Q, k_SGd + s * G, G * sizeof(float));
+      memcpy(row + Q + G, v_SGd + s * G, G * sizeof(float));
     }
-  std::vector<float> scratch(2 * kQueriesPerGroup * layout.padded_width());
-  const size_t heads = H / G, first_position = sizes.num_positions - sizes.num_queries;
-  for (size_t g = 0; g < G; ++g)
-    for (size_t first = 0; first < sizes.num_queries * heads; first += sizes.at_once) {
-      QueryGroup group;
-      group.count = std::min(sizes.at_once, sizes.num_queries * heads - first);
-      for (size_t r = 0; r < group.count; ++r) {
-        const size_t token = (first + r) / heads, head = g * heads + (first + r) % heads;
-        group.query_d[r] = q_THd + (token * H + head) * d;
-        group.mixed_d[r] = y_THd + (token * H + head) * d;
-        group.position[r] = static_cast<int64_t>(first_position + token);
-      }
-      group.window = sizes.window;
-      group.scale = sizes.scale;
-      group.layer = layer.data();
-      group.pages = pages;
-      group.kv_head = g;
-      kernels.attend(group, layout, scratch.data());
+    Batch batch;
+    batch.spans.push_back(
+        {0, end - start, static_cast<int64_t>(start), once.pages.data(), nullptr, 0});
+    attention.keep(batch, 0, {rows.data(), stride}, 0, end - start);
+    const size_t first = std::max(start, first_query);
+    if (first < end) {
+      batch.spans[0].count = end - first;
+      batch.spans[0].start = static_cast<int64_t>(first);
+      attention.attend(batch, 0, {&rows[(first - start) * stride], stride}, pool,
+                       y_THd + (first - first_query) * Q);
     }
+    start = end;
+  }
 }

@@ -1,6 +1,21 @@
 #pragma once
+// y[v] = x[v] - log(Σ_w exp(x[w])), the row's largest taken out first.
+//
+// Exponentials err by two units in the last place, sixteen-lane sums over 256 numbers by nine
+// roundings; sums of those are doubles. A row's bits depend on that row alone.
 #include <cstddef>
 
-// y[t,v] = x[t,v] - log(sum_w exp(x[t,w])), the maximum of the row taken out first.
-// The sum is carried in double and in the order of v, so that a row's bits depend on nothing else.
-void log_softmax(const float* x, float* y, size_t T, size_t V);
+#include "variants.h"
+
+// log(Σ exp) as the sum of two floats, so that y is (x - high) - low.
+struct LogSum {
+  float high, low;
+};
+
+#define TRAMONTANE_DECLARE(variant)                     \
+  namespace variant {                                   \
+  LogSum log_sum(const float* x, size_t V);             \
+  void log_softmax(const float* x, size_t V, float* y); \
+  }
+TRAMONTANE_EACH_VARIANT(TRAMONTANE_DECLARE)
+#undef TRAMONTANE_DECLARE

@@ -5,9 +5,25 @@
 
 #include "variants.h"
 
-#define TRAMONTANE_DECLARE(variant)                                                            \
-  namespace variant {                                                                          \
-  void rotate_head(float* x_d, const float* cos_c, const float* sin_c, size_t d, bool halves); \
+struct Angle {
+  float cos, sin;
+};
+
+// Writes what rotate_heads needs of pair i.
+static inline void place_angle(Angle angle, size_t i, size_t d, bool halves, float* cos_d,
+                               float* sin_d) {
+  const size_t first = halves ? i : 2 * i, second = halves ? i + d / 2 : 2 * i + 1;
+  cos_d[first] = cos_d[second] = angle.cos;
+  sin_d[first] = -angle.sin;
+  sin_d[second] = angle.sin;
+}
+
+// Turns `num_heads` heads of d coordinates that lie one after the other. cos_d and sin_d hold each
+// coordinate's cosine and sine, the sine of a pair's first coordinate negated.
+#define TRAMONTANE_DECLARE(variant)                                                               \
+  namespace variant {                                                                             \
+  void rotate_heads(float* x, size_t num_heads, const float* cos_d, const float* sin_d, size_t d, \
+                    bool halves);                                                                 \
   }
 TRAMONTANE_EACH_VARIANT(TRAMONTANE_DECLARE)
 #undef TRAMONTANE_DECLARE

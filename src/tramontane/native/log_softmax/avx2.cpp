@@ -1,0 +1,2 @@
+#define TRAMONTANE_VARIANT avx2
+#include "log_softmax/kernel.h"
