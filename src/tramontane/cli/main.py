@@ -16,6 +16,7 @@ from tramontane.cli import (
     demo,
     doctor,
     experts,
+    export,
     learn,
     mixtures,
     models,
@@ -73,7 +74,20 @@ def settings_of_this_run(
     }
 
 
-for module in (start, models, notes, ask, learn, experts, mixtures, serve, demo, doctor, cache):
+for module in (
+    start,
+    models,
+    notes,
+    ask,
+    learn,
+    experts,
+    mixtures,
+    export,
+    serve,
+    demo,
+    doctor,
+    cache,
+):
     module.register(app)
 
 
