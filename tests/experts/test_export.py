@@ -268,12 +268,25 @@ def test_a_wrong_word_in_the_metadata_fails_loudly(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_heads_in_the_wrong_order_are_found_by_running(tiny_llama, tmp_path, monkeypatch):
+@pytest.mark.parametrize("runtime", ["pytorch", "native"])
+def test_heads_in_the_wrong_order_are_found_by_running(tiny_llama, tmp_path, monkeypatch, runtime):
     """The bytes are those that were meant; that they mean another model only running shows."""
+    monkeypatch.setattr("tramontane.experts.export_check.runtime_for", lambda *given: runtime)
+    export(tmp_path / "good", tiny_llama, THREE)
     monkeypatch.setattr("tramontane.experts.export_tensors.reordering", lambda *given: None)
     with pytest.raises(ExpertError, match="logits differ"):
-        export(tmp_path / "mixture", tiny_llama, THREE, wanted_type="F32")
-    assert list(tmp_path.iterdir()) == []
+        export(tmp_path / "bad", tiny_llama, THREE)
+    assert [path.name for path in tmp_path.iterdir()] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("free", "runtime"), [(1 << 40, "pytorch"), (1 << 20, "native"), (0, None)]
+)
+def test_what_runs_both_depends_on_memory(tiny_llama, tmp_path, monkeypatch, free, runtime):
+    quantised = requantised(tiny_llama, "Q4_0", tmp_path / "base.gguf")
+    monkeypatch.setattr("tramontane.experts.export_check.free_memory", lambda: free)
+    done = export(tmp_path / "mixture.gguf", quantised, THREE)
+    assert done.comparison.runtime == runtime
 
 
 def test_a_stop_in_the_middle_leaves_nothing(tiny_llama, tmp_path):

@@ -9,10 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from expert_makers import random_expert
+from expert_makers import expert, random_tensors
 
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tramontane.experts.corpus import salted_hashes
 from tramontane.experts.expert_file import write_expert
+from tramontane.library.library import Library
+from tramontane.notes.folder import read_folder
 
 
 class Home:
@@ -21,12 +24,18 @@ class Home:
     def __init__(self, folder: Path, base: Checkpoint):
         self.folder = folder
         self.command = [sys.executable, "-m", "tramontane.cli.main", "--base", str(base.files[0])]
-        file = folder / "canal.safetensors"
-        write_expert(file, random_expert("canal", 1, base.sha256, width=16))
-        for words in (["experts", "add", str(file)], ["mixture", "new", "default"]):
-            self.run(*words)
-        done = self.run("mixture", "add", "default", "canal")
-        assert done.returncode == 0, done.stderr
+        self.base = base
+        assert self.run("mixture", "new", "default").returncode == 0
+        self.put_in_place({})
+
+    def put_in_place(self, notes: dict[str, object]) -> None:
+        """Puts the expert in place; `notes` is what its manifest says of them."""
+        file = self.folder / "canal.safetensors"
+        tensors = random_tensors(1, width=16)
+        write_expert(file, expert("canal", tensors, self.base.sha256, notes=notes))
+        self.run("experts", "add", str(file))
+        self.run("mixture", "add", "default", "canal")
+        file.unlink()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -73,6 +82,25 @@ def test_what_can_t_be_done_is_told_in_words(home):
     home.run("mixture", "remove", "default", "canal")
     assert "no expert in this mixture" in home.run("export", "y.gguf").stderr
     assert not (home.folder / "y.gguf").exists()
+
+
+def test_what_was_learnt_from_notes_not_to_be_shared_stays(home):
+    notes = home.folder / "notes"
+    notes.mkdir()
+    for name, front in (("open.md", ""), ("closed.md", "---\nshare: no\n---\n")):
+        (notes / name).write_text(f"{front}# {name}\n\nThe sluice creaks after rain.\n")
+    assert home.run("collections", "add", str(notes), "--as", "canal").returncode == 0
+    with Library(home.folder / "home" / "library.sqlite") as library:
+        salt = library.collection("canal").salt
+    learnt = {"salted_sha256": salted_hashes(read_folder(notes).notes, salt)}
+    home.put_in_place(learnt)
+    told = home.run("export", "out.gguf").stderr
+    assert "`share: no`" in told
+    assert "closed.md" in told
+    assert not (home.folder / "out.gguf").exists()
+    assert home.run("export", "out.gguf", "--for-myself").returncode == 0
+    (notes / "closed.md").write_text("# closed.md\n\nNow anybody may read it.\n")
+    assert home.run("export", "again.gguf").returncode == 0
 
 
 def test_ctrl_c_leaves_nothing(home):

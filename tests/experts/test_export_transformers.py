@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from expert_makers import CONTEXT, canal_notes, random_expert
+from expert_makers import CONTEXT, canal_notes, expert, random_expert, random_tensors
 from export_makers import chatty_llama
 
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
@@ -17,6 +17,8 @@ from tramontane.engine.request import Request
 from tramontane.engine.torch_runtime import TorchRuntime
 from tramontane.experts.expert_file import Expert
 from tramontane.experts.export import export
+from tramontane.experts.export_check import Rounded
+from tramontane.experts.slots import Slots
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 EXPERTS = [random_expert(name, seed, width=16) for seed, name in enumerate("abcd", start=1)]
@@ -33,9 +35,9 @@ def greedy(
 ) -> list[int]:
     """Returns what one of our runtimes says after the prompt."""
     engine = Engine(runtime(checkpoint), max_tokens=CONTEXT)
-    for expert in experts:
-        engine.add_expert(expert.hash, expert.tensors)
-    hashes = tuple(expert.hash for expert in experts)
+    for one in experts:
+        engine.add_expert(one.hash, one.tensors)
+    hashes = tuple(one.hash for one in experts)
     request = Request(tuple(prompt), NUM_NEW, experts=hashes)
     return [token.token_id for token in engine.generate(request)]
 
@@ -49,10 +51,14 @@ def reloaded(folder: Path) -> torch.nn.Module:
 @torch.inference_mode()
 def greedy_there(model: torch.nn.Module, prompt: list[int]) -> list[int]:
     """Returns transformers' greedy tokens."""
-    ids = list(prompt)
+    said: list[int] = []
+    new, past = prompt, None
     for _ in range(NUM_NEW):
-        ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
-    return ids[len(prompt) :]
+        given = model(torch.tensor([new]), past_key_values=past, use_cache=True)
+        past = given.past_key_values
+        new = [int(given.logits[0, -1].argmax())]
+        said += new
+    return said
 
 
 BASES = {
@@ -140,7 +146,7 @@ def test_the_two_slots_of_the_base_tie_exactly(tiny_llama, tmp_path):
 
 
 def logits_of_experts(h_TD: np.ndarray) -> np.ndarray:
-    return np.stack([h_TD @ expert.tensors["layers.2.row"] for expert in EXPERTS], axis=1)
+    return np.stack([h_TD @ one.tensors["layers.2.row"] for one in EXPERTS], axis=1)
 
 
 def test_a_wrong_row_changes_the_tokens(tiny_llama, tmp_path):
@@ -158,3 +164,28 @@ def test_a_wrong_row_changes_the_tokens(tiny_llama, tmp_path):
     prompts = [tiny_llama.tokenizer().encode(n.text)[:40] for n in canal_notes(3, seed=7)]
     said = [greedy_there(model, prompt) for prompt in prompts]
     assert said != [greedy(tiny_llama, TorchRuntime, prompt, EXPERTS) for prompt in prompts]
+
+
+@pytest.mark.slow
+def test_the_embedded_base_says_the_same_in_transformers(smollm2, tmp_path):
+    from transformers import AutoTokenizer
+
+    tensors = random_tensors(1, layers=(20, 25, 29), width=64, model_width=576)
+    for name in tensors:
+        tensors[name] *= 0.01 if name.endswith("down") else 0.05
+    experts = [expert("one", tensors)]
+    assert export(tmp_path / "folder", smollm2, experts, runs=False).type == "BF16"
+    # What bfloat16 rounded is held to the base with the same numbers rounded.
+    slots = Slots(smollm2, experts, "BF16")
+    rounded = [expert("one", slots.as_written()[0])]
+    engine = Engine(TorchRuntime(Rounded.of(slots)), max_tokens=CONTEXT)
+    engine.add_expert(rounded[0].hash, rounded[0].tensors)
+    model = reloaded(tmp_path / "folder")
+    for text in ("The three largest rivers of Europe are", "To bake a loaf of bread you need"):
+        prompt = smollm2.tokenizer().encode(text)
+        request = Request(tuple(prompt), NUM_NEW, experts=(rounded[0].hash,))
+        said = [token.token_id for token in engine.generate(request)]
+        assert said == greedy_there(model, prompt)
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "folder")
+    chat = theirs.apply_chat_template(MESSAGES, add_generation_prompt=True)
+    assert list(chat["input_ids"]) == smollm2.tokenizer().encode_chat(MESSAGES)

@@ -4,8 +4,10 @@ T tokens of a prompt, V vocabulary.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -38,6 +40,9 @@ CHATS = (
 # order come to 1e-5; 8-bit activations and 16-bit keys to 0.1 and more on small models, which a
 # wrong order of heads or a wrong config exceeds many times.
 ALLOWED = {"pytorch": 1e-3, "native": 0.5}
+
+# Keys, values and what is being repacked need room too.
+BESIDE_WEIGHTS = 1.3
 
 
 @dataclass(frozen=True)
@@ -144,8 +149,8 @@ def compare_runs(
     apart, and here the two must be the same arithmetic. Native reads a base only as it is on disk.
     """
     base = Rounded.of(slots)
-    runtime = "native" if obstacle("pytorch", base) else "pytorch"
-    if runtime == "native" and (base.is_rounded or obstacle("native", base)):
+    runtime = runtime_for(base, written)
+    if runtime is None:
         return comparison
     tokenizer = base.tokenizer()
     prompts = [tokenizer.encode(prompt) for prompt in PROMPTS]
@@ -170,6 +175,25 @@ def compare_runs(
         difference=difference,
         same_choices=float((came.argmax(axis=-1) == wanted.argmax(axis=-1)).mean()),
     )
+
+
+def runtime_for(base: "Rounded", written: Checkpoint) -> str | None:
+    """Returns what can run base and export, one after the other, in the memory that is free."""
+    free = free_memory()
+    if not obstacle("pytorch", base) and 4 * written.num_parameters * BESIDE_WEIGHTS < free:
+        return "pytorch"
+    can_run = not (base.is_rounded or obstacle("native", base) or obstacle("native", written))
+    return "native" if can_run and written.num_bytes * BESIDE_WEIGHTS < free else None
+
+
+def free_memory() -> int:
+    """Returns the bytes of memory that can be had without swapping."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        available = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(available.split()[1]) * 1024
+    except (OSError, StopIteration):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class Rounded(Checkpoint):
