@@ -49,16 +49,12 @@ def reloaded(folder: Path) -> torch.nn.Module:
 
 
 @torch.inference_mode()
-def greedy_there(model: torch.nn.Module, prompt: list[int]) -> list[int]:
+def greedy_there(model: torch.nn.Module, prompt: list[int], num_new: int = NUM_NEW) -> list[int]:
     """Returns transformers' greedy tokens."""
-    said: list[int] = []
-    new, past = prompt, None
-    for _ in range(NUM_NEW):
-        given = model(torch.tensor([new]), past_key_values=past, use_cache=True)
-        past = given.past_key_values
-        new = [int(given.logits[0, -1].argmax())]
-        said += new
-    return said
+    ids = list(prompt)
+    for _ in range(num_new):
+        ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids[len(prompt) :]
 
 
 BASES = {
@@ -183,9 +179,9 @@ def test_the_embedded_base_says_the_same_in_transformers(smollm2, tmp_path):
     model = reloaded(tmp_path / "folder")
     for text in ("The three largest rivers of Europe are", "To bake a loaf of bread you need"):
         prompt = smollm2.tokenizer().encode(text)
-        request = Request(tuple(prompt), NUM_NEW, experts=(rounded[0].hash,))
+        request = Request(tuple(prompt), 8, experts=(rounded[0].hash,))
         said = [token.token_id for token in engine.generate(request)]
-        assert said == greedy_there(model, prompt)
+        assert said == greedy_there(model, prompt, 8)
     theirs = AutoTokenizer.from_pretrained(tmp_path / "folder")
     chat = theirs.apply_chat_template(MESSAGES, add_generation_prompt=True)
     assert list(chat["input_ids"]) == smollm2.tokenizer().encode_chat(MESSAGES)
