@@ -30,9 +30,12 @@ class CountingRuntime:
     So a page that two requests share, or that isn't theirs any more, changes an answer.
     """
 
+    ignores_company = True
+
     def __init__(self, *, page_tokens: int = 4, max_context_tokens: int = 64):
         self.config = SimpleNamespace(max_context_tokens=max_context_tokens, vocab_size=VOCABULARY)
         self.page_tokens = page_tokens
+        self.page_bytes = 8 * page_tokens
         self.memory = np.empty(0, dtype=int)
         self.loaded: dict[str, object] = {}
         self.batches: list[list[Span]] = []

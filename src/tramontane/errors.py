@@ -3,6 +3,7 @@
 TramontaneError
 ├── ConfigError             settings that are unknown or contradict each other
 ├── BackendUnavailable      a runtime that this machine or installation lacks
+├── NotEnoughMemory         less memory is left than a model or its keys and values need
 ├── DiskFull                no room; what was being written is gone, what was there is whole
 ├── Busy                    another process holds the library or the expert being learnt
 ├── CheckpointError         a model file that is damaged, unknown or too large
@@ -30,6 +31,10 @@ class ConfigError(TramontaneError):
 
 
 class BackendUnavailable(TramontaneError):
+    pass
+
+
+class NotEnoughMemory(TramontaneError):
     pass
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from rows import allowed_error, assert_rows_close
 from tiny_models import open_tiny, random_expert
 from tramontane.checkpoint.checkpoint import Checkpoint
-from tramontane.engine.engine import SCORE_CHUNK_TOKENS, Engine
+from tramontane.engine.engine import Engine
+from tramontane.engine.reading import SCORE_CHUNK_TOKENS
 from tramontane.engine.request import Request
 from tramontane.engine.runtime import Span, SpanResult
 from tramontane.engine.torch_runtime import TorchRuntime

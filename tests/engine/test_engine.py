@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fakes import VOCABULARY, CountingRuntime, HeldRuntime, continued, following
-from tramontane.engine.engine import SCORE_CHUNK_TOKENS, Engine
+from tramontane.engine.engine import Engine
+from tramontane.engine.reading import SCORE_CHUNK_TOKENS
 from tramontane.engine.request import GuideStep, NewToken, Request, Sampling
 from tramontane.errors import PromptTooLong, RequestError
 
@@ -293,7 +294,7 @@ def test_a_request_cancelled_while_it_computes_draws_nothing_more():
     runtime = HeldRuntime()
     engine = Engine(runtime)
     cancelled = engine.submit(Request(PROMPT, 9, guide=guide))
-    other = engine.submit(Request(PROMPT, 9))
+    other = engine.submit(Request((7, 7, 7), 9))
     stepping = Beside(engine.step)
     assert runtime.is_inside.wait(timeout=60)
     engine.cancel(cancelled)

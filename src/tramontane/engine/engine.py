@@ -4,23 +4,23 @@ Many threads may call `generate`, `score` and `cancel`; whoever needs a token dr
 others wait for theirs.
 """
 
-import hashlib
 import threading
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
+from tramontane.engine.memory import available_memory, plan_pages
 from tramontane.engine.pages import KVPages
-from tramontane.engine.request import GuideStep, NewToken, Request
-from tramontane.engine.runtime import Runtime, Span, SpanResult
-from tramontane.engine.sampler import sample
+from tramontane.engine.reading import Reader
+from tramontane.engine.request import GuideStep, NewToken, Request, TokenLogprob
+from tramontane.engine.runtime import Runtime, SpanResult
+from tramontane.engine.sampler import likeliest_tokens, sample
 from tramontane.engine.scheduler import Running, Scheduled, Scheduler
 from tramontane.errors import PromptTooLong, RequestError
-from tramontane.native import log_softmax_at
-
-# Rows of logits held at once while scoring: 256 rows of 49k floats are 50 MB.
-SCORE_CHUNK_TOKENS = 256
+from tramontane.native import log_softmax
 
 
 class Engine:
@@ -30,15 +30,28 @@ class Engine:
         *,
         max_batch_tokens: int = 512,
         max_tokens: int | None = None,
+        caches_prefixes: bool | None = None,
+        speculates: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ):
-        """`max_tokens` bounds the keys and values kept at once, over all requests."""
+        """`max_tokens` bounds the keys and values kept at once, over all requests and the cache.
+
+        Prefixes are cached and drafts verified where that changes no bit, unless told otherwise.
+        Raises NotEnoughMemory with what is needed and what there is.
+        """
         self.runtime = runtime
-        context = runtime.config.max_context_tokens
-        wanted = max_tokens or max(context, 8192)
-        self.num_pages = -(-wanted // runtime.page_tokens)
+        self.num_pages = plan_pages(runtime, max_tokens, available_memory())
         runtime.allocate(self.num_pages)
-        self.pages = KVPages(self.num_pages)
-        self.scheduler = Scheduler(self.pages, runtime.page_tokens, max_batch_tokens)
+        self.pages = KVPages(self.num_pages, runtime.page_tokens)
+        self.scheduler = Scheduler(
+            self.pages,
+            runtime.page_tokens,
+            max_batch_tokens,
+            caches_prefixes=runtime.ignores_company if caches_prefixes is None else caches_prefixes,
+            speculates=runtime.ignores_company if speculates is None else speculates,
+        )
+        self.reader = Reader(self)
+        self.clock = clock
         self._lock = threading.RLock()
         self._turn = threading.Condition(self._lock)
         self._is_stepping = False
@@ -54,13 +67,14 @@ class Engine:
         Raises PromptTooLong with counts, or RequestError for experts that are not loaded.
         """
         with self._lock:
-            self._check(request)
-            request_id = self._next_id
-            self._next_id += 1
-            self.scheduler.add(Running(request_id, request))
-            return request_id
+            self.check(request)
+            running = Running(self.new_id(), request)
+            if request.max_seconds is not None:
+                running.deadline = self.clock() + request.max_seconds
+            self.scheduler.add(running)
+            return running.request_id
 
-    def _check(self, request: Request, *, only_read: bool = False) -> None:
+    def check(self, request: Request, *, only_read: bool = False) -> None:
         came, context = len(request.token_ids), self.runtime.config.max_context_tokens
         new = 0 if only_read else request.max_new_tokens
         what = f"the prompt has {came} tokens and {new} may follow"
@@ -73,7 +87,9 @@ class Engine:
             )
         if self.scheduler.pages_for_tokens(came + new) > self.num_pages:
             room = self.num_pages * self.runtime.page_tokens
-            raise PromptTooLong(f"{what}; memory is planned for {room} tokens in all")
+            raise PromptTooLong(
+                f"{what}; memory is planned for {room} tokens in all (setting kv_tokens)"
+            )
         vocabulary = self.runtime.config.vocab_size
         if strange := next((t for t in request.token_ids if not 0 <= t < vocabulary), None):
             raise RequestError(f"token id {strange}; the vocabulary has {vocabulary}")
@@ -82,7 +98,7 @@ class Engine:
             raise RequestError(f"expert {missing[0][:16]} is not loaded; was it withdrawn?")
 
     def cancel(self, request_id: int) -> None:
-        """Ends a request at once; its pages are free afterwards."""
+        """Ends a request at once; its own pages are free afterwards."""
         with self._lock:
             if self.scheduler.drop(request_id):
                 self._hand_out(NewToken(request_id, -1, finish="cancelled"))
@@ -94,19 +110,29 @@ class Engine:
     def step(self) -> list[NewToken]:
         """Runs every scheduled request one step; returns the tokens this produced."""
         with self._lock:
+            ended = self._end_late_ones()
             batch = self.scheduler.next_batch()
         if not batch:
-            return []
+            return ended
         try:
             results = self.runtime.forward(
                 [scheduled.span for scheduled in batch],
                 with_shares=any(s.running.request.with_shares for s in batch),
             )
         except Exception as error:  # noqa: BLE001  whatever failed, the engine lives on
-            return self._fail(batch, error)
+            return ended + self._fail(batch, error)
         with self._lock:
-            tokens = [self._record(s, r) for s, r in zip(batch, results, strict=True)]
-            return [token for token in tokens if token is not None]
+            recorded = [self._record(s, r) for s, r in zip(batch, results, strict=True)]
+            return ended + [token for tokens in recorded for token in tokens]
+
+    def _end_late_ones(self) -> list[NewToken]:
+        now = self.clock()
+        late = [r for r in self.scheduler.everyone if r.deadline is not None and now >= r.deadline]
+        tokens = [NewToken(r.request_id, -1, finish="time", num_cached=r.num_cached) for r in late]
+        for token in tokens:
+            self.scheduler.drop(token.request_id)
+            self._hand_out(token)
+        return tokens
 
     def _fail(self, batch: Sequence[Scheduled], error: Exception) -> list[NewToken]:
         with self._lock:
@@ -119,43 +145,88 @@ class Engine:
                 self._hand_out(token)
             return tokens
 
-    def _record(self, scheduled: Scheduled, result: SpanResult) -> NewToken | None:
+    def _record(self, scheduled: Scheduled, result: SpanResult) -> list[NewToken]:
+        """Takes in what a span gave: whole pages, a prompt's log-probabilities, new tokens."""
         running = scheduled.running
         if running.request_id not in self.scheduler.running:
-            return None  # cancelled while it ran
-        running.num_read = scheduled.end
+            return []  # cancelled while it ran
+        if running.request.prompt_logprobs is not None and running.is_reading_prompt:
+            running.prompt_logprobs += self._prompt_logprobs(scheduled, result)
         if not scheduled.yields_token:
-            return None
-        try:
-            token = self._draw(running, result)
-        except Exception as error:  # noqa: BLE001  a guide is the caller's code
-            return self._fail([scheduled], error)[0]
-        if token.finish:
+            self.scheduler.note_read(running, scheduled.end)
+            return []
+        tokens, failed = self._draw_all(scheduled, result)
+        # What was drawn last is known, and not read yet.
+        num_drawn = sum(token.token_id >= 0 for token in tokens)
+        self.scheduler.note_read(running, scheduled.end + max(0, num_drawn - 1))
+        if tokens and tokens[-1].finish:
             self.scheduler.drop(running.request_id)
-        self._hand_out(token)
-        return token
+        for token in tokens:
+            self._hand_out(token)
+        return tokens if failed is None else tokens + self._fail([scheduled], failed)
 
-    def _draw(self, running: Running, result: SpanResult) -> NewToken:
+    def _prompt_logprobs(self, scheduled: Scheduled, result: SpanResult) -> list[TokenLogprob]:
+        request, start = scheduled.running.request, scheduled.span.start
+        following = request.token_ids[start + 1 : scheduled.end + 1]
+        logprobs_LV = log_softmax(result.logits_LV[: len(following)])
+        return [
+            TokenLogprob(
+                token_id,
+                float(logprobs_V[token_id]),
+                likeliest_tokens(logprobs_V, request.prompt_logprobs),
+            )
+            for logprobs_V, token_id in zip(logprobs_LV, following, strict=True)
+        ]
+
+    def _draw_all(
+        self, scheduled: Scheduled, result: SpanResult
+    ) -> tuple[list[NewToken], Exception | None]:
+        """Draws the next token, and as long as the draft foretells it, the one after.
+
+        Returns them, and what a guide raised instead of the next.
+        """
+        running, draft = scheduled.running, scheduled.draft
+        tokens: list[NewToken] = []
+        for row in range(-1 - len(draft), 0):
+            try:
+                tokens.append(self._draw(running, result, row))
+            except Exception as error:  # noqa: BLE001  a guide is the caller's code
+                return tokens, error
+            is_foretold = row < -1 and tokens[-1].token_id == draft[row + 1]
+            if tokens[-1].finish or not is_foretold:
+                break
+        if running.drafts is not None and not tokens[-1].finish:
+            running.drafts.learn(draft, [token.token_id for token in tokens])
+        return tokens, None
+
+    def _draw(self, running: Running, result: SpanResult, row: int) -> NewToken:
         request = running.request
         guided = request.guide(running.generated) if request.guide else GuideStep()
         if guided.is_finished:
-            return NewToken(running.request_id, -1, finish="guide")
-        token_id, logprob = sample(
-            result.logits_LV[-1], request.sampling, running.num_known, guided.mask_V
-        )
+            return NewToken(running.request_id, -1, finish="guide", num_cached=running.num_cached)
+        logits_V = result.logits_LV[row]
+        token_id, logprob = sample(logits_V, request.sampling, running.num_known, guided.mask_V)
+        top = ()
+        if request.top_logprobs:
+            top = likeliest_tokens(log_softmax(logits_V[None])[0], request.top_logprobs)
+        is_first = not running.generated
         running.generated.append(token_id)
         finish = None
         if token_id in request.end_ids:
             finish = "end"
         elif len(running.generated) >= request.max_new_tokens:
             finish = "length"
+        wants_prompt = is_first and request.prompt_logprobs is not None
         return NewToken(
             running.request_id,
             token_id,
             logprob,
-            last_row(result.shares_TE) if request.with_shares else None,
-            last_row(result.gates_TE) if request.with_shares else None,
+            row_of(result.shares_TE, row) if request.with_shares else None,
+            row_of(result.gates_TE, row) if request.with_shares else None,
             finish,
+            top=top,
+            num_cached=running.num_cached,
+            prompt_logprobs=tuple(running.prompt_logprobs) if wants_prompt else None,
         )
 
     # Many threads at once
@@ -211,27 +282,19 @@ class Engine:
         *,
         experts: Sequence[str] = (),
     ) -> list[np.ndarray]:
-        """Returns `score` of each (token ids, start); short sequences share a forward pass."""
+        """Returns `score` of each (token ids, start).
+
+        Short sequences share a forward pass; what they begin with alike is read once.
+        """
         if strange := [start for _, start in sequences if start < 1]:
             raise RequestError(f"start={strange[0]} must be at least 1: nothing foretells token 0")
-        threads = int(self.runtime.description.get("threads", 1))
-        pieces: list[list[np.ndarray]] = [[] for _ in sequences]
-        for place, position, result in self._read(sequences, experts):
-            following = sequences[place][0][position + 1 : position + 1 + len(result.logits_LV)]
-            logits_LV = result.logits_LV[: len(following)]
-            pieces[place].append(log_softmax_at(logits_LV, following, threads=threads))
-        return [np.concatenate([np.zeros(0), *rows]).astype(np.float32) for rows in pieces]
+        return self.reader.score(sequences, experts)
 
     def shares_of(
         self, token_ids: Sequence[int], *, experts: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns (shares, gates), each (T, E), of given tokens: who speaks where they stand."""
-        none = len(token_ids) + 1
-        results = [r for *_, r in self._read([(token_ids, none)], experts, with_shares=True)]
-        return (
-            np.concatenate([result.shares_TE for result in results]),
-            np.concatenate([result.gates_TE for result in results]),
-        )
+        return self.reader.shares(token_ids, experts)
 
     def logits_of(self, token_ids: Sequence[int], *, experts: Sequence[str] = ()) -> np.ndarray:
         """Returns the (T, V) float32 logits of every position."""
@@ -239,103 +302,40 @@ class Engine:
         return np.concatenate([result.logits_LV for result in results])
 
     def logits_hash(self, token_ids: Sequence[int], *, experts: Sequence[str] = ()) -> str:
-        """Returns the SHA-256 over the float32 logits of every position."""
-        digest = hashlib.sha256()
-        for *_, result in self._read([(token_ids, 1)], experts):
-            digest.update(np.ascontiguousarray(result.logits_LV, dtype="<f4").tobytes())
-        return digest.hexdigest()
+        """Returns the SHA-256 over the float32 logits of every position; all are computed anew."""
+        return self.reader.logits_hash(token_ids, experts)
 
-    def _read(
-        self,
-        sequences: Sequence[tuple[Sequence[int], int]],
-        experts: Sequence[str],
-        *,
-        with_shares: bool = False,
-    ) -> Iterator[tuple[int, int, SpanResult]]:
-        """Yields (place of a sequence, position of the first row of logits, result).
-
-        A sequence is (token ids, start): logits are given from position start - 1 on.
-        """
-        batch: list[int] = []
-        num_tokens = num_pages = 0
-        for place, (token_ids, _) in enumerate(sequences):
-            wanted = self.scheduler.pages_for_tokens(len(token_ids))
-            is_full = num_tokens + len(token_ids) > SCORE_CHUNK_TOKENS
-            if batch and (is_full or num_pages + wanted > self.pages.num_free):
-                yield from self._read_batch(sequences, batch, experts, with_shares)
-                batch, num_tokens, num_pages = [], 0, 0
-            batch.append(place)
-            num_tokens += len(token_ids)
-            num_pages += wanted
-        if batch:
-            yield from self._read_batch(sequences, batch, experts, with_shares)
-
-    def _read_batch(
-        self,
-        sequences: Sequence[tuple[Sequence[int], int]],
-        batch: Sequence[int],
-        experts: Sequence[str],
-        with_shares: bool,
-    ) -> Iterator[tuple[int, int, SpanResult]]:
-        """Reads some sequences as requests that generate nothing, long ones in chunks."""
-        requests = [Request(tuple(sequences[p][0]), 1, experts=tuple(experts)) for p in batch]
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Waits until nobody computes; inside, the runtime and the pages are the caller's."""
         with self._turn:
             while self._is_stepping:
                 self._turn.wait()
-            # Only now: an expert may have left while this waited.
-            for request in requests:
-                self._check(request, only_read=True)
             self._is_stepping = True
-            first_id = self._next_id
-            self._next_id += len(requests)
         try:
-            with self._lock:
-                pages = [
-                    self._pages_for_reading(first_id + number, request)
-                    for number, request in enumerate(requests)
-                ]
-            longest = max(len(request.token_ids) for request in requests)
-            for begin in range(0, longest, SCORE_CHUNK_TOKENS):
-                spans, places, positions = [], [], []
-                for place, request, own_pages in zip(batch, requests, pages, strict=True):
-                    chunk = request.token_ids[begin : begin + SCORE_CHUNK_TOKENS]
-                    end = begin + len(chunk)
-                    num_logits = max(0, min(len(chunk), end - (sequences[place][1] - 1)))
-                    spans.append(Span(chunk, begin, own_pages, request.experts, num_logits))
-                    places.append(place)
-                    positions.append(end - num_logits)
-                results = self.runtime.forward(spans, with_shares=with_shares)
-                yield from zip(places, positions, results, strict=True)
+            yield
         finally:
             with self._turn:
-                for number in range(len(requests)):
-                    self.pages.release(first_id + number)
                 self._is_stepping = False
                 self._turn.notify_all()
 
-    def _pages_for_reading(self, request_id: int, request: Request) -> list[int]:
-        wanted = self.scheduler.pages_for_tokens(len(request.token_ids))
-        if wanted > self.pages.num_free:
-            raise RequestError(
-                f"{wanted} pages of keys and values are needed to read this text, "
-                f"{self.pages.num_free} are free; try again when other requests have ended"
-            )
-        return self.pages.take(request_id, wanted)
+    def new_id(self) -> int:
+        with self._lock:
+            self._next_id += 1
+            return self._next_id - 1
 
     # Experts
 
     def add_expert(self, expert_hash: str, tensors: Mapping[str, np.ndarray]) -> None:
         """Loads an expert; requests name it by its hash."""
-        with self._turn:
-            while self._is_stepping:
-                self._turn.wait()
+        with self.turn():
             self._leaving.discard(expert_hash)
             self.runtime.add_expert(expert_hash, tensors)
 
     def remove_expert(self, expert_hash: str) -> None:
         """Unloads an expert once the requests that began with it have ended.
 
-        New requests that name it are refused from now on.
+        New requests that name it are refused from now on; afterwards no page made with it is kept.
         """
         with self._turn:
             self._leaving.add(expert_hash)
@@ -344,10 +344,11 @@ class Engine:
                 if not self.scheduler.using(expert_hash) and not self._is_stepping:
                     if expert_hash in self.runtime.expert_hashes:
                         self.runtime.remove_expert(expert_hash)
+                    self.pages.forget(expert_hash)
                     self._leaving.discard(expert_hash)
                     return
                 self._turn.wait(timeout=0.1)
 
 
-def last_row(values_TE: np.ndarray | None) -> tuple[float, ...] | None:
-    return None if values_TE is None else tuple(map(float, values_TE[-1]))
+def row_of(values_TE: np.ndarray | None, row: int) -> tuple[float, ...] | None:
+    return None if values_TE is None else tuple(map(float, values_TE[row]))

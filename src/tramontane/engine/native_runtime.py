@@ -37,6 +37,7 @@ KV_FORMATS = ("float16", "int8")
 
 class NativeRuntime:
     page_tokens = 64
+    ignores_company = True
 
     def __init__(
         self,
@@ -97,6 +98,13 @@ class NativeRuntime:
             "threads": self.transformer.threads,
             "kv": self.transformer.kv_format,
         }
+
+    @property
+    def page_bytes(self) -> int:
+        """A page's keys and values as halves; rows of values are padded to whole sixteens."""
+        padded_width = -(-self.config.head_width // 16) * 16
+        numbers = self.config.num_kv_heads * (self.config.head_width + padded_width)
+        return 2 * numbers * self.page_tokens * self.config.num_layers
 
     def allocate(self, num_pages: int) -> None:
         self.transformer.allocate(num_pages)

@@ -1,11 +1,14 @@
 """What is asked of the engine, and what comes back, in plain data."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tramontane.errors import RequestError
+
+MOST_TOP_LOGPROBS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,14 @@ class Request:
     experts: tuple[str, ...] = ()
     with_shares: bool = False
     guide: Guide | None = None
+    # How many of the likeliest tokens are told beside each one generated.
+    top_logprobs: int = 0
+    # The same for the prompt's own tokens; None tells nothing of them.
+    prompt_logprobs: int | None = None
+    # From submission; a request that takes longer ends with finish "time". None: no limit.
+    max_seconds: float | None = None
+    # Drafts are copied from the context: the same tokens, sooner.
+    speculates: bool = True
 
     def __post_init__(self):
         object.__setattr__(self, "token_ids", tuple(self.token_ids))
@@ -62,15 +73,31 @@ class Request:
             raise RequestError("the prompt is empty; at least one token is needed")
         if self.max_new_tokens < 1:
             raise RequestError(f"max_new_tokens={self.max_new_tokens} must be at least 1")
+        for name in ("top_logprobs", "prompt_logprobs"):
+            if not 0 <= (getattr(self, name) or 0) <= MOST_TOP_LOGPROBS:
+                raise RequestError(
+                    f"{name}={getattr(self, name)} must lie between 0 and {MOST_TOP_LOGPROBS}"
+                )
+        if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
+            raise RequestError(f"max_seconds={self.max_seconds} must be a time above 0, or None")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A token's log-probability, and the likeliest tokens in its place, the likeliest first."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
     """One token of one request; `finish` on the last says why it ended.
 
-    "end": the model closed its turn (that token is given too); "length"; "guide"; "cancelled" and
-    "failed" carry no token (token_id -1). `shares` and `gates` stand in the order of the request's
-    experts and tell of the position that produced the token.
+    "end": the model closed its turn (that token is given too); "length"; "guide", "time",
+    "cancelled" and "failed" carry no token (token_id -1). `shares` and `gates` stand in the order
+    of the request's experts and tell of the position that produced the token.
     """
 
     request_id: int
@@ -80,3 +107,8 @@ class NewToken:
     gates: tuple[float, ...] | None = None
     finish: str | None = None
     error: str | None = None
+    top: tuple[tuple[int, float], ...] = ()
+    # How many of the prompt's tokens were in the prefix cache already.
+    num_cached: int = 0
+    # Of each prompt token but the first, on the first new token of a request that asked for them.
+    prompt_logprobs: tuple[TokenLogprob, ...] | None = None

@@ -38,6 +38,13 @@ class SpanResult:
 class Runtime(Protocol):
     config: ModelConfig
     page_tokens: int
+    # Law 3: a token's logits have the same bits alone or in a batch, in one chunk or many. Where
+    # they haven't, what is kept or drafted would change an answer, if only by rounding.
+    ignores_company: bool
+
+    @property
+    def page_bytes(self) -> int:
+        """The memory that one page's keys and values take, over all layers."""
 
     @property
     def expert_hashes(self) -> tuple[str, ...]:

@@ -40,6 +40,17 @@ def sample(
     return token_id, float(log_softmax_at(logits_V[None], [token_id])[0])
 
 
+def likeliest_tokens(logprobs_V: np.ndarray, num_top: int) -> tuple[tuple[int, float], ...]:
+    """Returns the `num_top` likeliest (token id, log-probability); of equal ones the smaller id."""
+    num_top = min(num_top, len(logprobs_V))
+    if not num_top:
+        return ()
+    floor = np.partition(logprobs_V, -num_top)[-num_top]
+    ids = np.flatnonzero(logprobs_V >= floor)
+    order = ids[np.argsort(-logprobs_V[ids], kind="stable")][:num_top]
+    return tuple((int(i), float(logprobs_V[i])) for i in order)
+
+
 def softmax(logits_V: np.ndarray) -> np.ndarray:
     exps_V = np.exp(logits_V - logits_V.max())
     return exps_V / exps_V.sum()

@@ -28,6 +28,7 @@ except ImportError as error:
 
 class TorchRuntime:
     page_tokens = 64
+    ignores_company = False
 
     def __init__(self, checkpoint: Checkpoint, *, threads: int | None = None):
         if threads:
@@ -50,6 +51,10 @@ class TorchRuntime:
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "threads": torch.get_num_threads(),
         }
+
+    @property
+    def page_bytes(self) -> int:
+        return 2 * 4 * self.config.kv_width * self.page_tokens * self.config.num_layers
 
     def allocate(self, num_pages: int) -> None:
         config = self.config

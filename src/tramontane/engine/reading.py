@@ -1,0 +1,141 @@
+"""Reading given text: log-probabilities, shares and hashes of logits, without generating.
+
+T tokens, L rows of logits, V vocabulary, E experts.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tramontane.engine.request import Request
+from tramontane.engine.runtime import Span, SpanResult
+from tramontane.engine.scheduler import Running
+from tramontane.errors import RequestError
+from tramontane.native import log_softmax_at
+
+if TYPE_CHECKING:
+    from tramontane.engine.engine import Engine
+
+# Rows of logits held at once: 256 rows of 49k floats are 50 MB.
+SCORE_CHUNK_TOKENS = 256
+
+# Token ids, and the position from which on logits foretell them.
+Text = tuple[Sequence[int], int]
+
+
+class Reader:
+    """Reads texts in batches of its own, between the engine's."""
+
+    def __init__(self, engine: "Engine"):
+        self.engine, self.pages, self.scheduler = engine, engine.pages, engine.scheduler
+
+    def score(self, texts: Sequence[Text], experts: Sequence[str]) -> list[np.ndarray]:
+        threads = int(self.engine.runtime.description.get("threads", 1))
+        pieces: list[list[np.ndarray]] = [[] for _ in texts]
+        for place, position, result in self.read(texts, experts):
+            following = texts[place][0][position + 1 : position + 1 + len(result.logits_LV)]
+            logits_LV = result.logits_LV[: len(following)]
+            pieces[place].append(log_softmax_at(logits_LV, following, threads=threads))
+        return [np.concatenate([np.zeros(0), *rows]).astype(np.float32) for rows in pieces]
+
+    def shares(
+        self, token_ids: Sequence[int], experts: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        no_logits = len(token_ids) + 1
+        results = [r for *_, r in self.read([(token_ids, no_logits)], experts, with_shares=True)]
+        return (
+            np.concatenate([result.shares_TE for result in results]),
+            np.concatenate([result.gates_TE for result in results]),
+        )
+
+    def logits_hash(self, token_ids: Sequence[int], experts: Sequence[str]) -> str:
+        digest = hashlib.sha256()
+        for *_, result in self.read([(token_ids, 1)], experts):
+            digest.update(np.ascontiguousarray(result.logits_LV, dtype="<f4").tobytes())
+        return digest.hexdigest()
+
+    def read(
+        self, texts: Sequence[Text], experts: Sequence[str], *, with_shares: bool = False
+    ) -> Iterator[tuple[int, int, SpanResult]]:
+        """Yields (place of a text, position of the first row of logits, result).
+
+        Logits are given from position start - 1 on, shares of every token. What lies before may be
+        in the prefix cache; with shares, and from start 1 on, nothing is taken from there.
+        """
+        left = list(range(len(texts)))
+        while left:
+            # An expert may leave between two batches, hence each asks anew.
+            with self.engine.turn(), self.holding(texts, left, experts, with_shares) as batch:
+                left = [place for place in left if place not in batch]
+                yield from self.read_batch(texts, batch, with_shares)
+
+    @contextmanager
+    def holding(
+        self, texts: Sequence[Text], left: Sequence[int], experts: Sequence[str], with_shares: bool
+    ) -> Iterator[dict[int, Running]]:
+        """Gives pages to as many texts as fit one batch; at least to one."""
+        batch: dict[int, Running] = {}
+        first_pages: set[tuple[int, ...]] = set()
+        num_tokens = 0
+        try:
+            for place in left:
+                token_ids, start = texts[place]
+                text = Running(
+                    self.engine.new_id(), Request(tuple(token_ids), 1, experts=tuple(experts))
+                )
+                self.engine.check(text.request, only_read=True)
+                cached, coming = [], None
+                if self.scheduler.caches_prefixes and not with_shares:
+                    before = text.request.token_ids[: min(start, len(token_ids)) - 1]
+                    cached = self.pages.cache.match(text.request.experts, before)
+                    end = (len(cached) + 1) * self.pages.cache.page_tokens
+                    coming = before[:end] if end <= len(before) else None
+                text.num_read = text.num_cached = len(cached) * self.scheduler.page_tokens
+                num_tokens += len(token_ids) - text.num_read
+                num_pages = self.scheduler.pages_for_tokens(len(token_ids))
+                if not self.pages.can_take(num_pages, cached):
+                    if not batch:
+                        raise RequestError(
+                            f"{num_pages} pages of keys and values are needed to read this text, "
+                            f"{self.pages.num_free} are free; try again when other requests have "
+                            "ended"
+                        )
+                    break
+                if batch and num_tokens > SCORE_CHUNK_TOKENS:
+                    break
+                if coming in first_pages:
+                    # Another of this batch reads that page; it is there for the next batch.
+                    num_tokens -= len(token_ids) - text.num_read
+                    continue
+                if coming is not None:
+                    first_pages.add(coming)
+                self.pages.take(text.request_id, num_pages, cached)
+                batch[place] = text
+            yield batch
+        finally:
+            for text in batch.values():
+                self.pages.release(text.request_id)
+
+    def read_batch(
+        self, texts: Sequence[Text], batch: dict[int, Running], with_shares: bool
+    ) -> Iterator[tuple[int, int, SpanResult]]:
+        """Reads texts that have their pages; a long one in chunks."""
+        unread = dict(batch)
+        while unread:
+            spans, positions = [], []
+            for place, text in unread.items():
+                token_ids, start = text.request.token_ids, texts[place][1]
+                chunk = token_ids[text.num_read : text.num_read + SCORE_CHUNK_TOKENS]
+                end = text.num_read + len(chunk)
+                num_logits = max(0, min(len(chunk), end - (start - 1)))
+                pages = self.pages.held[text.request_id]
+                spans.append(Span(chunk, text.num_read, pages, text.request.experts, num_logits))
+                positions.append(end - num_logits)
+            results = self.engine.runtime.forward(spans, with_shares=with_shares)
+            for text, span in zip(unread.values(), spans, strict=True):
+                self.scheduler.note_read(text, span.start + len(span.token_ids))
+            yield from zip(unread, positions, results, strict=True)
+            unread = {p: t for p, t in unread.items() if t.num_read < len(t.request.token_ids)}
