@@ -27,7 +27,8 @@ def continued(token_ids: Sequence[int], num_tokens: int) -> list[int]:
 class CountingRuntime:
     """Its "keys" are the token ids themselves; what it says next it reads back from its pages.
 
-    So a page that two requests share, or that isn't theirs any more, changes an answer.
+    So a page that two requests share by accident, or that isn't theirs any more, changes an answer;
+    one that was made with other experts in place is an error.
     """
 
     ignores_company = True
@@ -37,6 +38,7 @@ class CountingRuntime:
         self.page_tokens = page_tokens
         self.page_bytes = 8 * page_tokens
         self.memory = np.empty(0, dtype=int)
+        self.makers = np.empty(0, dtype=object)
         self.loaded: dict[str, object] = {}
         self.batches: list[list[Span]] = []
         self.failures: list[Exception] = []
@@ -51,6 +53,7 @@ class CountingRuntime:
 
     def allocate(self, num_pages: int) -> None:
         self.memory = np.full(num_pages * self.page_tokens, -1_000_000)
+        self.makers = np.full(num_pages * self.page_tokens, None)
 
     def add_expert(self, expert_hash: str, tensors: object) -> None:
         self.loaded[expert_hash] = tensors
@@ -73,6 +76,8 @@ class CountingRuntime:
             assert set(span.experts) <= self.loaded.keys(), "an expert left while it was in use"
             slots = self.slots(span, span.start + len(span.token_ids))
             self.memory[slots[span.start :]] = span.token_ids
+            self.makers[slots[span.start :]] = "".join(span.experts)
+            assert set(self.makers[slots]) == {"".join(span.experts)}, "made with other experts"
         return [SpanResult(self.logits_of(span)) for span in spans]
 
     def logits_of(self, span: Span) -> np.ndarray:
