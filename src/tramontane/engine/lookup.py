@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 # How many tokens must have stood before alike, tried in this order.
 GRAM_LENGTHS = (6, 3, 2)
-FIRST_LENGTH, LONGEST = 4, 24
+FIRST_LENGTH, LONGEST = 3, 15
 # After drafts of which nothing came true, short runs aren't looked up for this many tokens at most.
 LONGEST_PAUSE = 32
 
@@ -79,7 +79,7 @@ class Drafts:
 
     def judge(self, num_drafted: int, num_right: int) -> None:
         if num_right == num_drafted:
-            self.length = min(LONGEST, max(2 * num_drafted, FIRST_LENGTH))
+            self.length = min(LONGEST, max(2 * num_drafted + 1, FIRST_LENGTH))
         else:
             self.length = max(1, num_right)
         if num_right:
