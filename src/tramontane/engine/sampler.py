@@ -22,17 +22,18 @@ def sample(
 
     `mask_V` is True where a token may come. Equal logits go to the smaller id at temperature 0.
     """
-    allowed_V = np.asarray(logits_V, dtype=np.float64)
+    allowed_V = logits_V
     if mask_V is not None:
         if not mask_V.any():
             raise ValueError("the guide allows no token at all")
-        allowed_V = np.where(mask_V, allowed_V, -np.inf)
+        allowed_V = np.where(mask_V, logits_V, np.float32(-np.inf))
     if sampling.temperature == 0:
         token_id = int(allowed_V.argmax())
     else:
         # The largest first becomes 0, so that no temperature, however small, can overflow it.
         with np.errstate(over="ignore"):
-            cooled_V = (allowed_V - allowed_V.max()) / sampling.temperature
+            cooled_V = allowed_V.astype(np.float64) - float(allowed_V.max())
+            cooled_V /= sampling.temperature
         probabilities_V = cut(softmax(cooled_V), sampling)
         reach_V = probabilities_V.cumsum()
         drawn = uniform(sampling.seed, position) * reach_V[-1]
