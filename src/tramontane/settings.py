@@ -41,6 +41,13 @@ class Settings(BaseSettings):
     weights_cache_gb: float = Field(
         40, ge=0, description="disk that repacked weights may take; 0 keeps none"
     )
+    kv_tokens: int | None = Field(
+        None,
+        ge=64,
+        le=1 << 30,
+        description="tokens whose keys and values are kept in memory, over all requests and the "
+        "cache of prompts; by default a whole context, or what fits half of the memory left",
+    )
     host: str = Field("127.0.0.1", description="address the page listens on; loopback unless told")
     port: int = Field(8787, ge=0, le=65535, description="port the page listens on")
 

@@ -72,9 +72,7 @@ def test_other_experts_have_other_pages():
 
 @pytest.mark.parametrize("max_batch_tokens", [3, 5, 512])
 def test_requests_that_begin_alike_read_it_once(max_batch_tokens):
-    engine = new_engine(
-        max_tokens=512, max_batch_tokens=max_batch_tokens, speculates=False
-    )
+    engine = new_engine(max_tokens=512, max_batch_tokens=max_batch_tokens, speculates=False)
     prompts = [(*PASSAGE, number) for number in range(6)]
     submitted = {engine.submit(Request(prompt, 3)): prompt for prompt in prompts}
     tokens = run_all(engine)

@@ -80,7 +80,7 @@ class Parts:
                 cache=self.weights_cache,
                 report=report,
             )
-        return Engine(runtime)
+        return Engine(runtime, max_tokens=settings.kv_tokens)
 
     @property
     def engine(self) -> Engine:
