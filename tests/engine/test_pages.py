@@ -68,6 +68,19 @@ def test_released_pages_come_back():
     assert pages.take(2, 3) == first
 
 
+def test_pages_that_are_held_are_never_taken_however_old():
+    pages = KVPages(num_pages=3, page_tokens=1)
+    held = list(pages.take(0, 1))
+    pages.share(0, (), (1,))
+    pages.take(1, 1)
+    pages.share(1, (), (2,))
+    pages.release(1)
+    pages.take(2, 2)
+    assert pages.num_free == 0
+    assert [page.page for page in pages.cache.pages()] == held
+    assert_each_page_is_in_one_place(pages, 3)
+
+
 Beginning = tuple[tuple[str, ...], tuple[int, ...]]
 
 
