@@ -1,7 +1,8 @@
 """Law 3 over the whole engine: what a request is told has the same bits in any company.
 
-Batches, chunks, states of the cache, threads, drafts and neighbours are drawn; every token, every
-log-probability and every share must equal those of a plain engine that has read nothing before.
+Batches, chunks, states of the cache, formats of keys and values, threads, drafts and neighbours are
+drawn; every token, every log-probability and every share must equal those of a plain engine that
+has read nothing before.
 """
 
 import threading
@@ -16,6 +17,7 @@ from native_models import HASHES, native, tokens
 
 from tiny_models import open_tiny
 from tramontane.engine.engine import Engine
+from tramontane.engine.native_runtime import KV_FORMATS
 from tramontane.engine.request import Guide, GuideStep, NewToken, Request, Sampling
 
 KINDS = {
@@ -35,12 +37,13 @@ def checkpoint(request, tmp_path_factory):
     return open_tiny(request.param, folder, **KINDS[request.param])
 
 
-def engine_for(checkpoint, threads: int = 1, **options) -> Engine:
-    return Engine(native(checkpoint, HASHES, threads=threads), **({"max_tokens": 4096} | options))
+def engine_for(checkpoint, threads: int = 1, kv: str = "float16", **options) -> Engine:
+    runtime = native(checkpoint, HASHES, threads=threads, kv=kv)
+    return Engine(runtime, **({"max_tokens": 4096} | options))
 
 
-def plain_engine(checkpoint) -> Engine:
-    return engine_for(checkpoint, caches_prefixes=False, speculates=False)
+def plain_engine(checkpoint, kv: str = "float16") -> Engine:
+    return engine_for(checkpoint, kv=kv, caches_prefixes=False, speculates=False)
 
 
 def told(answer: list[NewToken]) -> list[tuple]:
@@ -116,17 +119,19 @@ requests = st.builds(
 @given(
     asked=st.lists(requests, min_size=1, max_size=6),
     threads=st.integers(1, 3),
+    kv=st.sampled_from(KV_FORMATS),
     batch=st.sampled_from([1, 7, 64, 65, 512]),
     max_tokens=st.sampled_from([256, 512, 4096]),
     data=st.data(),
 )
 def test_no_company_changes_what_a_request_is_told(
-    checkpoint, asked, threads, batch, max_tokens, data
+    checkpoint, asked, threads, kv, batch, max_tokens, data
 ):
-    expected = [told(list(plain_engine(checkpoint).generate(request))) for request in asked]
+    expected = [told(list(plain_engine(checkpoint, kv).generate(request))) for request in asked]
     engine = engine_for(
         checkpoint,
         threads,
+        kv,
         max_batch_tokens=batch,
         max_tokens=max_tokens,
         caches_prefixes=data.draw(st.booleans(), label="caches"),

@@ -101,10 +101,7 @@ class NativeRuntime:
 
     @property
     def page_bytes(self) -> int:
-        """A page's keys and values as halves; rows of values are padded to whole sixteens."""
-        padded_width = -(-self.config.head_width // 16) * 16
-        numbers = self.config.num_kv_heads * (self.config.head_width + padded_width)
-        return 2 * numbers * self.page_tokens * self.config.num_layers
+        return self.transformer.page_bytes
 
     def allocate(self, num_pages: int) -> None:
         self.transformer.allocate(num_pages)
