@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from tramontane.cli.main import app
+from tramontane.cli.main import app_with
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "bench" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -36,7 +36,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if commands_in(page)], ids=name_of)
 def test_commands_exist(page):
     for line in commands_in(page):
-        command = typer.main.get_command(app)
+        command = typer.main.get_command(app_with())
         words = iter(shlex.split(line, comments=True)[1:])
         for word in words:
             if word.startswith("-"):

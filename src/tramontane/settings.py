@@ -1,27 +1,22 @@
 """Frozen settings: command-line flags > environment (TRAMONTANE_*) > tramontane.toml > defaults."""
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tramontane.errors import ConfigError
 
+FILE, PREFIX = "tramontane.toml", "TRAMONTANE_"
 
-class Settings(BaseSettings):
+
+class Settings(BaseModel):
     """What a person may choose, checked once; paths are derived from `home`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="TRAMONTANE_", frozen=True, extra="forbid", toml_file="tramontane.toml"
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Field(
         default_factory=lambda: user_data_path("tramontane"),
@@ -84,25 +79,15 @@ class Settings(BaseSettings):
     def weights_folder(self) -> Path:
         return self.cache_folder / "weights"
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
-
 
 def load_settings(**flags: Any) -> Settings:
     """Returns the settings in force; flags that are None were not given.
 
     Raises ConfigError naming each setting that is unknown or out of range.
     """
+    given = {name: value for name, value in flags.items() if value is not None}
     try:
-        return Settings(**{name: value for name, value in flags.items() if value is not None})
+        return Settings(**(from_file(Path(FILE)) | from_environment() | given))
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {fault['input']!r}"
@@ -112,4 +97,17 @@ def load_settings(**flags: Any) -> Settings:
             f"settings: {faults}; known: {', '.join(Settings.model_fields)}"
         ) from None
     except ValueError as error:  # tomllib's own error is a ValueError
-        raise ConfigError(f"tramontane.toml cannot be read: {error}") from None
+        raise ConfigError(f"{FILE} cannot be read: {error}") from None
+
+
+def from_file(file: Path) -> dict[str, Any]:
+    return tomllib.loads(file.read_bytes().decode()) if file.is_file() else {}
+
+
+def from_environment() -> dict[str, str]:
+    """Returns the settings that the environment names; a variable of another name is no fault."""
+    return {
+        name: os.environ[variable]
+        for name in Settings.model_fields
+        if (variable := f"{PREFIX}{name.upper()}") in os.environ
+    }

@@ -4,10 +4,12 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.engine.engine import Engine
+from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.engine.torch_runtime import TorchRuntime
 from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.writing.speak import speak
@@ -15,6 +17,8 @@ from tramontane.writing.writers_check import run_writers_check
 
 pytestmark = pytest.mark.writer
 TEXTS = Path(__file__).parents[1] / "tokenizer" / "smollm2_texts.json.gz"
+NUM_TOKENS = 800
+ALLOWED_PERPLEXITY_RATIO = 1.005
 QUESTION = "What is the capital of France? Answer in one sentence."
 
 
@@ -23,9 +27,9 @@ def tokenizer(writer: Checkpoint) -> Tokenizer:
     return writer.tokenizer()
 
 
-@pytest.fixture(scope="module")
-def engine(writer: Checkpoint) -> Engine:
-    return Engine(TorchRuntime(writer))
+@pytest.fixture(scope="module", params=[NativeRuntime, TorchRuntime])
+def engine(request, writer: Checkpoint) -> Engine:
+    return Engine(request.param(writer))
 
 
 def test_the_file_is_what_it_says(writer):
@@ -74,3 +78,17 @@ def test_it_passes_the_writers_check(tokenizer, engine):
     result = run_writers_check(engine, tokenizer)
     print(result)
     assert result.passed
+
+
+@pytest.mark.slow
+def test_native_loses_little_of_real_text(writer, tokenizer, garden):
+    """Q4_K and Q6_K are rounded again when they are repacked, and activations go to int8."""
+    text = "\n\n".join(note.read_text() for note in sorted(garden.glob("*.md")))
+    token_ids = tokenizer.encode(text)[:NUM_TOKENS]
+    losses = []
+    for runtime in (NativeRuntime(writer), TorchRuntime(writer)):
+        engine = Engine(runtime, max_tokens=1024)
+        losses.append(-np.mean(engine.score(token_ids)))
+    ratio = np.exp(losses[0] - losses[1])
+    print(f"perplexity {np.exp(losses[1]):.3f}, natively {ratio:.5f} of it")
+    assert ratio <= ALLOWED_PERPLEXITY_RATIO

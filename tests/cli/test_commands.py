@@ -1,13 +1,15 @@
 """Commands as people and scripts use them: help, JSON, answers, errors in words."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
-from tramontane.cli.main import app
+from tramontane.cli.main import COMMANDS, app_with, modules_for
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -19,7 +21,7 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return found
 
 
-ALL = commands(typer.main.get_command(app))
+ALL = commands(typer.main.get_command(app_with()))
 
 
 def test_the_issue_s_commands_are_there():
@@ -33,7 +35,7 @@ def test_the_issue_s_commands_are_there():
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_help_ends_with_an_example(path):
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(app_with())
     for name in path:
         command = command.commands[name]
     example = f"Example: tramontane {path[0]}"
@@ -131,3 +133,34 @@ def test_removing_a_collection_leaves_the_folder(new_home, tmp_path: Path):
     home.works("collections", "rm", "few")
     assert (folder / "one.md").exists()
     assert home.json("collections") == []
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_each_module_has_the_commands_it_is_imported_for(module):
+    assert {*typer.main.get_command(app_with([module])).commands} == {*COMMANDS[module]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "modules"),
+    [
+        (["ask", "why", "--json"], ["ask"]),
+        (["--home", "learn", "--base=x", "--threads", "2", "rm", "x"], ["models"]),
+        (["--version"], COMMANDS),
+        (["--base"], COMMANDS),
+        (["--help", "ask"], COMMANDS),
+        (["aks", "ask"], COMMANDS),
+        ([], COMMANDS),
+    ],
+)
+def test_only_what_a_command_needs_is_imported(arguments, modules):
+    assert list(modules_for(arguments)) == list(modules)
+
+
+def test_asking_brings_neither_server_nor_parsers_of_notes():
+    code = (
+        "import sys\nfrom tramontane.cli.main import app_with\napp_with(['ask'])\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "starlette", "uvicorn", "requests", "markdown_it", "yaml", "jinja2", "rich"}
+    assert not heavy & {*done.stdout.split()}

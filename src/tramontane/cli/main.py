@@ -4,46 +4,41 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tramontane import __version__
-from tramontane.cli import (
-    ask,
-    cache,
-    demo,
-    doctor,
-    experts,
-    export,
-    learn,
-    mixtures,
-    models,
-    notes,
-    serve,
-    start,
-)
 from tramontane.errors import TramontaneError
 
-app = typer.Typer(
-    name="tramontane",
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="A mixture-of-experts language model that you own: it learns from your notes, answers "
-    "with sources, and forgets exactly. Begin with `tramontane start`.",
-)
+# The commands of each module, in the order that `--help` shows. Only the module asked for is
+# imported: all of them take longer than an answer.
+COMMANDS = {
+    "start": ("start", "check"),
+    "models": ("pull", "ls", "show", "rm"),
+    "notes": ("sync", "search", "collections"),
+    "ask": ("ask", "write", "chat"),
+    "learn": ("learn",),
+    "experts": ("experts",),
+    "mixtures": ("mixture",),
+    "export": ("export",),
+    "serve": ("serve",),
+    "demo": ("demo",),
+    "doctor": ("doctor",),
+    "cache": ("cache",),
+}
 
 
 def show_version(is_wanted: bool) -> None:
     if is_wanted:
+        from tramontane import __version__
+
         print(f"tramontane {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def settings_of_this_run(
     context: typer.Context,
     home: Annotated[
@@ -74,21 +69,39 @@ def settings_of_this_run(
     }
 
 
-for module in (
-    start,
-    models,
-    notes,
-    ask,
-    learn,
-    experts,
-    mixtures,
-    export,
-    serve,
-    demo,
-    doctor,
-    cache,
-):
-    module.register(app)
+OPTIONS_WITH_VALUE = tuple(
+    f"--{name}"
+    for name in settings_of_this_run.__annotations__
+    if name not in ("context", "version", "return")
+)
+
+
+def app_with(modules: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Returns the command line with the commands of these modules."""
+    app = typer.Typer(
+        name="tramontane",
+        no_args_is_help=True,
+        add_completion=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        help="A mixture-of-experts language model that you own: it learns from your notes, answers "
+        "with sources, and forgets exactly. Begin with `tramontane start`.",
+    )
+    app.callback()(settings_of_this_run)
+    for module in modules:
+        import_module(f"tramontane.cli.{module}").register(app)
+    return app
+
+
+def modules_for(arguments: Sequence[str]) -> Iterable[str]:
+    """Returns the modules that a command line needs: all, unless it plainly names a command."""
+    words = iter(arguments)
+    for word in words:
+        if word in OPTIONS_WITH_VALUE:
+            next(words, None)
+        elif not word.startswith(OPTIONS_WITH_VALUE):
+            return [module for module, names in COMMANDS.items() if word in names] or COMMANDS
+    return COMMANDS
 
 
 # typer carries a copy of click; of its errors about usage it names only this one's subclass.
@@ -99,7 +112,7 @@ def run() -> None:
     """Runs the command line and ends the process with its status."""
     wants_json = "--json" in sys.argv
     try:
-        status = app(standalone_mode=False)
+        status = app_with(modules_for(sys.argv[1:]))(standalone_mode=False)
     except typer.Exit as error:
         status = error.exit_code
     except UsageError as error:

@@ -5,23 +5,29 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
-def console() -> Console:
-    """Returns a console for standard output; plain text when that is not a terminal."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+def console() -> "Console":
+    """Returns a console for standard output, which is a terminal."""
+    # Imported here: where output goes elsewhere it isn't needed, and takes a moment.
+    from rich.console import Console
+
+    return Console(highlight=False)
 
 
 def say(text: str = "", style: str | None = None) -> None:
     """Prints a line; nothing in it is read as markup, since notes may hold anything."""
+    if not sys.stdout.isatty():
+        print(text)
+        return
     console().print(text, style=style, markup=False)
 
 
@@ -50,6 +56,9 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in (columns, *rows):
             print("\t".join(row))
         return
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(*columns, box=None, pad_edge=False, header_style="dim")
     for row in rows:
         table.add_row(*map(escape, row))

@@ -3,9 +3,10 @@
 import sys
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 SECONDS_BETWEEN_LINES = 5.0
 QUIET_SECONDS = 1.5
@@ -107,6 +108,10 @@ class Reporter:
 
     def show_bar(self, text: str, share: float, ending: str) -> None:
         if self.bar is None:
+            # Imported here: most commands are done before a bar would show.
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=None),

@@ -14,9 +14,10 @@ from tramontane.cli.parts import opened
 from tramontane.cli.progress import Reporter, size
 from tramontane.writing.writers_check import run_writers_check, store_check
 
-# The PyTorch runtime keeps every weight in float32; working memory comes on top.
-BYTES_PER_PARAMETER = 4
-WORKING_BYTES = 800e6
+# The native runtime maps the weights, no larger repacked than in the files published below.
+# Beside them it takes what bench/memory.py bounds, and keys and values of CONTEXT_TOKENS.
+BESIDE_WEIGHTS_BYTES = 150e6
+CONTEXT_TOKENS = 8192
 # Of the memory there is, what a person will want to leave to everything else.
 LEAST_LEFT = 0.25
 
@@ -31,13 +32,21 @@ class Choice:
     download_bytes: float
     licence: str
     remark: str
+    # Of the keys and values of one token, in float16.
+    token_bytes: float
 
     @property
     def memory_bytes(self) -> float:
-        return self.parameters * BYTES_PER_PARAMETER + WORKING_BYTES
+        return self.download_bytes + BESIDE_WEIGHTS_BYTES + CONTEXT_TOKENS * self.token_bytes
+
+    @property
+    def disk_bytes(self) -> float:
+        """The published file, and the repacked weights in the cache."""
+        return 2 * self.download_bytes
 
 
-# From the most able to the smallest; sizes are those of the published float16 files.
+# From the most able to the smallest; sizes are those of the published float16 files. The last
+# number is layers times 2 (keys and values) times their width times 2 bytes.
 CHOICES = (
     Choice(
         "hf:mistralai/Mixtral-8x7B-Instruct-v0.1",
@@ -46,6 +55,7 @@ CHOICES = (
         93.4e9,
         "Apache-2.0",
         "writes well",
+        32 * 2 * 1024 * 2,
     ),
     Choice(
         "hf:HuggingFaceTB/SmolLM2-1.7B-Instruct",
@@ -54,6 +64,7 @@ CHOICES = (
         3.42e9,
         "Apache-2.0",
         "the ablest small one",
+        24 * 2 * 2048 * 2,
     ),
     Choice(
         "hf:HuggingFaceTB/SmolLM2-360M-Instruct",
@@ -62,6 +73,7 @@ CHOICES = (
         724e6,
         "Apache-2.0",
         "between the two",
+        32 * 2 * 320 * 2,
     ),
     Choice(
         "smollm2",
@@ -70,6 +82,7 @@ CHOICES = (
         92.9e6,
         "Apache-2.0",
         "for first contact: quotes your notes, learns in minutes",
+        30 * 2 * 192 * 2,
     ),
 )
 
@@ -84,8 +97,8 @@ class Machine:
         """Returns why a base doesn't fit here, or nothing."""
         if choice.memory_bytes > self.memory_bytes * (1 - LEAST_LEFT):
             return f"needs {size(choice.memory_bytes)} of memory"
-        if choice.download_bytes * 1.1 > self.free_disk_bytes:
-            return f"needs {size(choice.download_bytes)} of disk"
+        if choice.disk_bytes > self.free_disk_bytes:
+            return f"needs {size(choice.disk_bytes)} of disk"
         return ""
 
 

@@ -16,7 +16,7 @@ BATCH_TEXTS = 512
 class WordLlamaEmbedder:
     """Returns one unit row of float32 per text; a text without any token gets a row of zeros.
 
-    Loads on the first call, in about half a second. A text's vector has the same bits whatever
+    Loads on the first call, in about a moment. A text's vector has the same bits whatever
     texts it came with: each is pooled alone, without padding.
     """
 
@@ -27,14 +27,14 @@ class WordLlamaEmbedder:
         self._loading = threading.Lock()
 
     def __call__(self, texts: list[str]) -> np.ndarray:
-        model = self._loaded()
-        rows = np.zeros((len(texts), model.embedding.shape[1]), np.float32)
+        embedding, tokenizer = self._loaded()
+        rows = np.zeros((len(texts), embedding.shape[1]), np.float32)
         for first in range(0, len(texts), BATCH_TEXTS):
             batch = texts[first : first + BATCH_TEXTS]
-            encodings = model.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
             for row, encoding in zip(rows[first:], encodings, strict=False):
                 if ids := encoding.ids:
-                    row[:] = model.embedding[ids].mean(axis=0)
+                    row[:] = embedding[ids].astype(np.float32).mean(axis=0)
                     row /= max(float(np.linalg.norm(row)), 1e-12)
         return rows
 
@@ -46,7 +46,7 @@ class WordLlamaEmbedder:
 
 
 def _load():
-    # Imported here because it takes as long as the rest of a short command.
+    # Looked for, not imported; what reads its files is imported here, for commands that need none.
     found = importlib.util.find_spec("wordllama")
     if found is None or found.origin is None:
         raise LibraryError("the package wordllama is missing; install wordllama==0.3.9")
@@ -57,10 +57,10 @@ def _load():
 
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
-    from wordllama.inference import WordLlamaInference
 
-    # WordLlama.load() looks for the tokenizer in a folder the wheel lacks, then on the network.
-    embedding = load_file(package / WEIGHTS)["embedding.weight"]
-    model = WordLlamaInference(embedding, Tokenizer.from_file(str(package / TOKENIZER)))
-    model.tokenizer.no_padding()
-    return model
+    # WordLlama.load() looks for the tokenizer in a folder the wheel lacks, then on the network; and
+    # the package brings an HTTP library along, so its two files are read without it.
+    tokenizer = Tokenizer.from_file(str(package / TOKENIZER))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return load_file(package / WEIGHTS)["embedding.weight"], tokenizer

@@ -14,10 +14,8 @@ from pathlib import Path
 
 from tramontane.errors import NotesError
 from tramontane.notes.decode import NotTextError, decode
-from tramontane.notes.frontmatter import read_frontmatter
 from tramontane.notes.ignore import IGNORE_FILE, Rule, is_ignored, read_rules
 from tramontane.notes.note import FolderReading, Note, Skipped
-from tramontane.notes.passages import markdown_passages, plain_passages
 
 MARKDOWN_ENDINGS = frozenset({".md", ".markdown", ".mdown", ".mkd"})
 PLAIN_ENDINGS = frozenset({".txt", ".text", ".org", ".rst", ""})
@@ -222,6 +220,10 @@ def _open_below(folder: Path, path: str) -> int:
 def read_note(path: str, data: bytes) -> Note:
     """Returns the note these bytes are; raises UnreadableError when they are no text."""
     text, remarks = text_of(path, data)
+    # Imported here: parsers of Markdown and YAML are for whoever reads notes, not for who asks.
+    from tramontane.notes.frontmatter import read_frontmatter
+    from tramontane.notes.passages import markdown_passages, plain_passages
+
     front = read_frontmatter(text)
     if front.remark:
         remarks = (*remarks, front.remark)

@@ -118,15 +118,13 @@ def byte_level(metadata: Mapping[str, object], tokens: Sequence[str]) -> Tokeniz
             f"tokenizer.ggml.pre is {name!r}; known are {', '.join(sorted(CUTS))}. Guessing would "
             "give other tokens than the model learnt"
         )
-    merges = [
-        tuple(merge.split(" ", 1)) for merge in required(metadata, "tokenizer.ggml.merges", str)
-    ]
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    known = (len(merge) == 2 and {*merge, "".join(merge)} <= vocabulary.keys() for merge in merges)
-    if broken := next(
-        (merge for merge, is_known in zip(merges, known, strict=True) if not is_known), None
-    ):
-        raise TokenizerError(f"tokenizer.ggml.merges: {' '.join(broken)!r} gives no known token")
+    merges = []
+    for merge in required(metadata, "tokenizer.ggml.merges", str):
+        left, _, right = merge.partition(" ")
+        if left not in vocabulary or right not in vocabulary or left + right not in vocabulary:
+            raise TokenizerError(f"tokenizer.ggml.merges: {merge!r} gives no known token")
+        merges.append((left, right))
     # Llama 3 takes a whole word that is in the vocabulary as it is, whatever merges would give.
     tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=name == "llama-bpe"))
     if name in COMPOSES:

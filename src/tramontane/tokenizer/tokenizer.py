@@ -14,7 +14,6 @@ from functools import cached_property
 import tokenizers
 
 from tramontane.errors import TokenizerError
-from tramontane.tokenizer.chat_template import render
 from tramontane.tokenizer.gguf_vocabulary import token_named, tokenizer_from_gguf
 from tramontane.tokenizer.special_tokens import KNOWN_ENDS, KNOWN_SEPARATORS, SpecialTokens
 
@@ -35,7 +34,7 @@ class Tokenizer:
     ):
         self._marking = inner
         # Toggling one object would let two threads change each other's reading of a text.
-        self._plain = tokenizers.Tokenizer.from_str(inner.to_str())
+        self._plain = twin_of(inner)
         self._plain.encode_special_tokens = True
         self._is_byte_level = is_byte_level
         self.chat_template = chat_template
@@ -181,6 +180,9 @@ class Tokenizer:
         """
         if self.chat_template is None:
             raise TokenizerError("this model has no chat template; give it plain text instead")
+        # Imported here: most questions are answered without a template, and Jinja takes a moment.
+        from tramontane.tokenizer.chat_template import render
+
         return render(
             self.chat_template,
             messages,
@@ -243,3 +245,23 @@ def byte_of_character() -> dict[str, int]:
 
 
 BYTE_OF_CHARACTER = byte_of_character()
+
+
+def twin_of(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """Returns one that reads alike and shares the vocabulary, with switches of its own."""
+    twin = tokenizers.Tokenizer(tokenizer.model)
+    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
+        if (shared := getattr(tokenizer, part)) is not None:
+            setattr(twin, part, shared)
+    added = tokenizer.get_added_tokens_decoder()
+    for index in sorted(added):
+        add = twin.add_special_tokens if added[index].special else twin.add_tokens
+        add([added[index]])
+    if (
+        twin.get_added_tokens_decoder() == added
+        and tokenizer.truncation is None
+        and tokenizer.padding is None
+    ):
+        return twin
+    # Ids with gaps can only be had from the written form, which takes longer.
+    return tokenizers.Tokenizer.from_str(tokenizer.to_str())
