@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs tests on a build of the native code that watches itself.
+# Runs Python on a build of the native code that watches itself.
 #
-#   scripts/sanitize.sh address [pytest's arguments]    AddressSanitizer and UndefinedBehaviorSanitizer
-#   scripts/sanitize.sh thread [pytest's arguments]     ThreadSanitizer
+#   scripts/sanitize.sh address PYTHON'S ARGUMENTS    AddressSanitizer, UndefinedBehaviorSanitizer
+#   scripts/sanitize.sh thread PYTHON'S ARGUMENTS     ThreadSanitizer
 #
 # The build lies in build/sanitize-NAME beside a copy of the package; the installed one is not
 # touched. GCC or Clang with its sanitizers is needed (Debian: g++).
@@ -20,7 +20,7 @@ esac
 python=$PWD/.venv/bin/python
 PATH=$PWD/.venv/bin:$PATH
 build=$PWD/build/sanitize-$name
-cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DTRAMONTANE_SANITIZE=$sanitizers \
+cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS=-O1 -DTRAMONTANE_SANITIZE=$sanitizers \
   -DPython_EXECUTABLE="$python" -Dnanobind_DIR="$("$python" -m nanobind --cmake_dir)" >/dev/null
 cmake --build "$build" --parallel "$(nproc)" | tail -1
 
@@ -43,4 +43,4 @@ export OMP_NUM_THREADS=1
 # -S leaves out .pth files, and with them the installed package.
 export PYTHONPATH=$build/package:$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 # ThreadSanitizer wants memory where it expects it.
-exec setarch -R env LD_PRELOAD="$preload" "$python" -S -m pytest -p no:cacheprovider "$@"
+exec setarch -R env LD_PRELOAD="$preload" "$python" -S "$@"

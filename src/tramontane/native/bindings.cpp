@@ -186,7 +186,7 @@ static void route_arrays(const std::string& variant, ConstMatrix2 h, ConstMatrix
       weights.shape(1) != K)
     throw std::invalid_argument("route: shapes contradict each other");
   for (size_t t = 0; t < T; ++t)
-    choose_experts(kernels, {D, E, K, renormalises}, h.data() + t * D, rows.data(),
+    choose_experts(kernels, {D, E, K, renormalises}, h.data() + t * D, rows.data(), nullptr,
                    chosen.data() + t * K, weights.data() + t * K);
 }
 
@@ -247,11 +247,30 @@ static void put_notes_layer(NotesExpertDraft& draft, Transformer& model, size_t 
   here.network = {notes_matrix(model, gate), notes_matrix(model, up), notes_matrix(model, down)};
 }
 
+// Decisions to be written, or read ones, each of which names one of `num_experts` (or -1, none).
+template <class Number>
+static Number* decisions_in(const nb::object& decisions, size_t layers, size_t tokens, size_t each,
+                            size_t num_experts) {
+  if (decisions.is_none()) return nullptr;
+  auto array = nb::cast<Array<Number, 3>>(decisions, false);
+  if (array.shape(0) != layers || array.shape(1) != tokens || array.shape(2) != each)
+    throw std::invalid_argument("forward: decisions must be layers x tokens x choices");
+  if constexpr (std::is_const_v<Number>)
+    for (size_t i = 0; i < array.size(); ++i) {
+      const auto expert = static_cast<int64_t>(array.data()[i]);
+      if (expert >= static_cast<int64_t>(num_experts) || expert < -1)
+        throw std::invalid_argument("forward: no expert " + std::to_string(expert));
+    }
+  return array.data();
+}
+
 // Everything that indexes memory is checked: a mistake above gives an error, not a crash.
 static void forward_arrays(Transformer& model, Indices token_ids, Indices starts, Indices counts,
                            Indices num_pages, Indices pages, Indices num_logits,
                            Array<const uint8_t, 2> allowed_SE, Matrix2 logits_LV,
-                           nb::object shares_TE, nb::object gates_TE) {
+                           nb::object shares_TE, nb::object gates_TE, nb::object routes_LTK,
+                           nb::object wanted_routes_LTK, nb::object open_LT2,
+                           nb::object wanted_open_LT2) {
   const size_t num_spans = starts.size(), E = model.num_experts();
   if (counts.size() != num_spans || num_pages.size() != num_spans ||
       num_logits.size() != num_spans || allowed_SE.shape(0) != num_spans ||
@@ -294,8 +313,16 @@ static void forward_arrays(Transformer& model, Indices token_ids, Indices starts
       throw std::invalid_argument("forward: shares and gates must be tokens x experts");
     voices = {shares.data(), gates.data()};
   }
+  Decisions decisions;
+  const size_t layers = model.sizes().num_layers, K = model.sizes().num_chosen_experts;
+  decisions.routes_LTK =
+      decisions_in<uint32_t>(routes_LTK, layers, tokens, K, model.sizes().num_base_experts);
+  decisions.wanted_routes_LTK = decisions_in<const uint32_t>(wanted_routes_LTK, layers, tokens, K,
+                                                             model.sizes().num_base_experts);
+  decisions.open_LT2 = decisions_in<int32_t>(open_LT2, layers, tokens, 2, E);
+  decisions.wanted_open_LT2 = decisions_in<const int32_t>(wanted_open_LT2, layers, tokens, 2, E);
   nb::gil_scoped_release release;
-  model.forward(batch, logits_LV.data(), voices);
+  model.forward(batch, logits_LV.data(), voices, decisions);
 }
 
 static double read_bandwidth_of(const std::string& variant, int threads, size_t num_bytes,
@@ -442,5 +469,8 @@ NB_MODULE(_cpu, m) {
       .def("forward", &forward_arrays, "token_ids"_a.noconvert(), "starts"_a.noconvert(),
            "counts"_a.noconvert(), "num_pages"_a.noconvert(), "pages"_a.noconvert(),
            "num_logits"_a.noconvert(), "allowed"_a.noconvert(), "logits"_a.noconvert(),
-           "shares"_a.none(), "gates"_a.none());
+           "shares"_a.none(), "gates"_a.none(), nb::kw_only(), "routes"_a.none() = nb::none(),
+           "wanted_routes"_a.none() = nb::none(), "open"_a.none() = nb::none(),
+           "wanted_open"_a.none() = nb::none(),
+           "Writes logits; and, where arrays come for them, voices and decisions (transformer.h).");
 }

@@ -132,6 +132,7 @@ struct Transformer::Pass {
   Transformer& model;
   const Batch& batch;
   const Voices& voices;
+  const Decisions& decisions;
   const Sizes& sizes = model.sizes_;
   const Kernels& kernels = model.kernels_;
   Scratch& scratch = model.scratch_;
@@ -162,7 +163,8 @@ struct Transformer::Pass {
   std::vector<Group> groups;
   std::vector<std::vector<Part>> parts_T;
 
-  Pass(Transformer& m, const Batch& b, const Voices& v) : model(m), batch(b), voices(v) {
+  Pass(Transformer& m, const Batch& b, const Voices& v, const Decisions& d)
+      : model(m), batch(b), voices(v), decisions(d) {
     positions_T.resize(T);
     spans_T.resize(T);
     for (size_t s = 0; s < batch.spans.size(); ++s)
@@ -344,15 +346,21 @@ struct Transformer::Pass {
     multiply({{&layer.output, packed, x_TD, D, nullptr, sizes.residual_multiplier}});
   }
 
-  void route(const Layer& layer) {
+  void route(size_t index, const Layer& layer) {
     const size_t K = sizes.num_chosen_experts;
     const RouteSizes route_sizes{D, sizes.num_base_experts, K, sizes.renormalises_route};
     std::vector<uint32_t> chosen_TK(T * K);
     std::vector<float> weights_TK(T * K);
+    const uint32_t* wanted_TK =
+        decisions.wanted_routes_LTK ? decisions.wanted_routes_LTK + index * T * K : nullptr;
     over_tokens(T, 16, [&](size_t t) {
-      choose_experts(kernels, route_sizes, h_TD + t * D, layer.route_ED.data(), &chosen_TK[t * K],
+      choose_experts(kernels, route_sizes, h_TD + t * D, layer.route_ED.data(),
+                     wanted_TK ? wanted_TK + t * K : nullptr, &chosen_TK[t * K],
                      &weights_TK[t * K]);
     });
+    if (decisions.routes_LTK)
+      std::copy(chosen_TK.begin(), chosen_TK.end(), decisions.routes_LTK + index * T * K);
+    if (wanted_TK) chosen_TK.assign(wanted_TK, wanted_TK + T * K);
     for (const Network& network : layer.networks) groups.push_back({&network, {}, 0, {}, {}});
     for (size_t t = 0; t < T; ++t)
       for (size_t k = 0; k < K; ++k) send(t, chosen_TK[t * K + k], weights_TK[t * K + k], -1);
@@ -369,6 +377,7 @@ struct Transformer::Pass {
     std::vector<int> here;
     for (size_t e = 0; e < experts.size(); ++e)
       if (experts[e]->count(index)) here.push_back(static_cast<int>(e));
+    if (decisions.open_LT2) std::fill_n(decisions.open_LT2 + index * 2 * T, 2 * T, -1);
     if (here.empty()) return;
     struct Open {
       int place = -1;
@@ -386,6 +395,17 @@ struct Transformer::Pass {
           best[1] = best[0], best[0] = open;
         else if (open.z > best[1].z)
           best[1] = open;
+      }
+      for (size_t i = 0; i < 2; ++i) {
+        const size_t at = (index * T + t) * 2 + i;
+        if (decisions.open_LT2 && best[i].place >= 0) decisions.open_LT2[at] = here[best[i].place];
+        if (!decisions.wanted_open_LT2) continue;
+        const auto wanted = std::find(here.begin(), here.end(), decisions.wanted_open_LT2[at]);
+        best[i] = {};
+        if (wanted == here.end()) continue;
+        const NotesLayer& notes = experts[*wanted]->at(index);
+        best[i] = {static_cast<int>(wanted - here.begin()),
+                   kernels.dot(h_TD + t * D, notes.row_D.data(), D)};
       }
     });
     const size_t first_group = groups.size();
@@ -421,7 +441,7 @@ struct Transformer::Pass {
       for (size_t t = 0; t < T; ++t) send(t, 0, 1.0f, -1);
     } else {
       norm(layer.ffn_norm, nullptr);
-      route(layer);
+      route(index, layer);
     }
     open_gates(index);
 
@@ -623,8 +643,9 @@ struct Transformer::Pass {
   }
 };
 
-void Transformer::forward(const Batch& batch, float* logits_LV, const Voices& voices) {
-  Pass pass(*this, batch, voices);
+void Transformer::forward(const Batch& batch, float* logits_LV, const Voices& voices,
+                          const Decisions& decisions) {
+  Pass pass(*this, batch, voices, decisions);
   pass.begin_voices();
   pass.embed();
   for (size_t index = 0; index < layers_.size(); ++index) {

@@ -21,6 +21,17 @@ struct Voices {
   float* gates_TE = nullptr;
 };
 
+// What tokens chose, layer by layer, and what they are made to choose: a near tie sends a token
+// elsewhere in another implementation, so the two are compared with the choices of one. T tokens of
+// the batch, K base experts chosen by each; null where nothing is asked for.
+struct Decisions {
+  uint32_t* routes_LTK = nullptr;
+  const uint32_t* wanted_routes_LTK = nullptr;
+  // The notes experts whose gates are open, by their places in the order of hashes; -1: none.
+  int32_t* open_LT2 = nullptr;
+  const int32_t* wanted_open_LT2 = nullptr;
+};
+
 class Transformer {
  public:
   Transformer(const Sizes& sizes, std::vector<float> turns_c, const std::string& kv_format,
@@ -48,7 +59,8 @@ class Transformer {
   bool quantises_experts() const { return is_in_blocks(layers_[0].networks[0].gate.format); }
 
   // Writes the logits of every span's last num_logits tokens, and voices if asked.
-  void forward(const Batch& batch, float* logits_LV, const Voices& voices);
+  void forward(const Batch& batch, float* logits_LV, const Voices& voices,
+               const Decisions& decisions = {});
 
  private:
   struct Pass;

@@ -8,6 +8,8 @@ struct RouteSizes {
   bool renormalises;
 };
 
-// Writes the chosen experts, the likeliest first, and their weights.
+// Writes the chosen experts, the likeliest first, and their weights; where `wanted_K` isn't null,
+// the weights of those experts instead.
 void choose_experts(const Kernels& kernels, const RouteSizes& sizes, const float* h_D,
-                    const float* route_ED, uint32_t* chosen_K, float* weights_K);
+                    const float* route_ED, const uint32_t* wanted_K, uint32_t* chosen_K,
+                    float* weights_K);

@@ -1,0 +1,120 @@
+"""Whole models of every family and option: native beside the definition, its decisions replayed.
+
+Weights are float32 and the definition rounds keys and values to halves as pages do. What differs is
+the order of sums, and here and there a key or value that falls on the neighbouring half.
+"""
+
+import numpy as np
+import pytest
+import torch
+from native_decisions import Watched, compare_decisions, run_as
+from native_models import HASHES, definition, native, run, tokens
+
+from model_variants import VARIANTS, Variant
+from rows import allowed_error
+from tiny_models import open_tiny, random_expert, save_tiny
+from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
+
+# Two neighbouring halves differ by 2^-10 of the number, and a number that lies between them by
+# rounding alone is taken for either. Such a key or value is one of many that a token mixes, so its
+# part in a logit is a fraction of that; a token that sees only itself mixes just one.
+ALLOWED_ROW = 2.0**-10
+# Decisions nearer to a tie than this may fall either way: what a logit may be off by, and as much
+# again for the one it is compared with.
+NOISE = 2 * ALLOWED_ROW
+ALLOWED_BELOW = 0.03
+
+
+def compare(checkpoint: Checkpoint, variant: str, monkeypatch, num_tokens: int, num_experts: int):
+    """Compares logits and decisions; returns the tally of decisions."""
+    hashes, token_ids = HASHES[:num_experts], tokens(num_tokens)
+    watched = Watched(definition(checkpoint, monkeypatch, hashes), monkeypatch)
+    expected_TV = run(watched.runtime, token_ids, hashes).logits_LV
+    runtime = native(checkpoint, hashes, variant=variant)
+    actual_TV, routes_LTK, open_LT2 = run_as(runtime, token_ids, watched.decided, hashes)
+    assert np.isfinite(actual_TV).all()
+    error_T = np.abs(actual_TV - expected_TV).max(axis=1) / np.abs(expected_TV).max(axis=1)
+    row = int(error_T.argmax())
+    assert error_T[row] <= ALLOWED_ROW, f"row {row}: {error_T[row]:.1e}"
+    # Before any key or value is mixed with others that may have been rounded otherwise, and in most
+    # rows after that, float32's own rounding is all there is.
+    assert np.median(error_T) <= max(1e-4, allowed_error(checkpoint.config, num_tokens))
+    return compare_decisions(routes_LTK, open_LT2, watched.decided, NOISE)
+
+
+@pytest.mark.parametrize("family", VARIANTS, ids=lambda variant: variant.name)
+def test_every_family_equals_the_definition(family: Variant, variant, monkeypatch, tmp_path):
+    checkpoint = open_tiny(family.kind, tmp_path, **family.changes)
+    tally = compare(checkpoint, variant, monkeypatch, num_tokens=100, num_experts=0)
+    print(f"{family.name}, {variant}: {tally}")
+    assert tally.decisions == (300 if family.is_mixture else 0)
+    assert tally.below <= ALLOWED_BELOW * tally.decisions
+
+
+@pytest.mark.parametrize("kind", ["llama", "mixtral", "olmoe", "granitemoe"])
+@pytest.mark.parametrize("num_tokens", [1, 33, 150])
+@pytest.mark.parametrize("num_experts", [1, 2, 3])
+def test_notes_experts_equal_the_definition(
+    kind, variant, monkeypatch, tmp_path, num_tokens, num_experts
+):
+    checkpoint = open_tiny(kind, tmp_path)
+    tally = compare(checkpoint, variant, monkeypatch, num_tokens, num_experts)
+    print(f"{kind} with {num_experts} experts, {variant}: {tally}")
+    assert tally.decisions == num_tokens * (2 + (3 if kind != "llama" else 0))
+    assert tally.below <= max(2, ALLOWED_BELOW * tally.decisions)
+
+
+def with_rows_of_the_route(tmp_path, rows_ED: torch.Tensor) -> Checkpoint:
+    """Returns a Mixtral of one layer whose router has these rows."""
+    oracle = save_tiny("mixtral", tmp_path, num_hidden_layers=1)
+    with torch.no_grad():
+        oracle.model.layers[0].mlp.gate.weight.copy_(rows_ED)
+    oracle.save_pretrained(tmp_path, safe_serialization=True)
+    return open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("num_tokens", [1, 8, 9, 33])
+def test_an_expert_without_a_token_and_one_with_all(variant, monkeypatch, tmp_path, num_tokens):
+    """All tokens choose experts 1 and 3 (a tie, then the lower), none the others."""
+    rows_ED = torch.zeros(5, 48)
+    checkpoint = with_rows_of_the_route(tmp_path, rows_ED)
+    runtime = native(checkpoint, variant=variant)
+    watched = Watched(definition(checkpoint, monkeypatch), monkeypatch)
+    token_ids = tokens(num_tokens)
+    run(watched.runtime, token_ids)
+    for pair in ([1, 3], [4, 0]):
+        chosen_TK = np.array([pair] * num_tokens, np.uint32)
+        watched.decided.routes = [chosen_TK]
+        actual_TV, own_LTK, _ = run_as(runtime, token_ids, watched.decided)
+        assert (own_LTK == np.array([0, 1])).all()
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "tramontane.model.feed_forward.Route.forward",
+                lambda self, h_TD, pair=pair: (
+                    torch.full((len(h_TD), 2), 0.5),
+                    torch.tensor([pair] * len(h_TD)),
+                ),
+            )
+            expected_TV = run(definition(checkpoint, patch), token_ids).logits_LV
+        error_T = np.abs(actual_TV - expected_TV).max(axis=1) / np.abs(expected_TV).max(axis=1)
+        assert error_T.max() <= ALLOWED_ROW
+
+
+def test_decisions_that_cannot_be_are_refused(tmp_path, monkeypatch):
+    checkpoint = open_tiny("mixtral", tmp_path)
+    watched = Watched(definition(checkpoint, monkeypatch), monkeypatch)
+    run(watched.runtime, tokens(3))
+    watched.decided.routes[1][2, 0] = 5
+    with pytest.raises(ValueError, match="no expert 5"):
+        run_as(native(checkpoint), tokens(3), watched.decided)
+    with pytest.raises(ValueError, match="layers x tokens x choices"):
+        run_as(native(checkpoint), tokens(2), watched.decided)
+
+
+def test_an_expert_for_this_test_opens_and_closes():
+    """Otherwise gates would have nothing to decide."""
+    rows = [random_expert(seed)["layers.1.row"] for seed in range(3)]
+    h_TD = torch.randn(200, 48, generator=torch.Generator().manual_seed(0))
+    is_open = torch.stack([h_TD @ row > 0 for row in rows], dim=-1)
+    assert (is_open.float().mean(dim=0) > 0.3).all()
+    assert (is_open.float().mean(dim=0) < 0.7).all()
