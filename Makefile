@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 DEMO_HOME ?= .demo
 
-.PHONY: demo test quick lint format bench peers docs clean
+.PHONY: demo test quick lint format bench sanitize sanitize-short fuzz test-arm peers docs clean
+
+FUZZ_SECONDS ?= 600
 
 # torch goes first and by name: asked for loosely, pip takes the build with gigabytes of CUDA.
 $(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/tramontane/native/*.cpp src/tramontane/native/*.h src/tramontane/native/*/*)
@@ -20,6 +22,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	$(PIP) -e '.[bench]'
+	touch $@
+
+$(VENV)/.installed-native: $(VENV)/.installed-dev
+	$(PIP) cmake nanobind
 	touch $@
 
 demo: $(VENV)/.installed
@@ -44,6 +50,22 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-bench
 	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
+
+# The native code compiled to watch itself: memory and undefined behaviour, then races.
+sanitize: $(VENV)/.installed-native
+	scripts/sanitize.sh address -m pytest -q -p no:cacheprovider tests/native
+	scripts/sanitize.sh thread -m pytest -q -p no:cacheprovider tests/native
+
+sanitize-short: $(VENV)/.installed-native
+	scripts/sanitize.sh address -m pytest -q -p no:cacheprovider tests/native -m "not slow" -k "not families and not runtime"
+
+# Any bytes as a GGUF file: an error in words or a model that runs.
+fuzz: $(VENV)/.installed-native
+	scripts/sanitize.sh address tests/checkpoint/fuzz_gguf.py --seconds $(FUZZ_SECONDS)
+
+# The native tests on aarch64 under qemu-user; says which of Debian's packages it wants.
+test-arm: $(VENV)/.installed-native
+	scripts/test_arm.sh
 
 # Other people's engines, built from their published sources, to measure ours beside.
 peers:

@@ -12,8 +12,8 @@ cd "$(dirname "$0")/.."
 name=$1
 shift
 case $name in
-  address) sanitizers=address,undefined runtimes="libasan.so libubsan.so" ;;
-  thread) sanitizers=thread runtimes=libtsan.so ;;
+  address) sanitizers=address,undefined runtimes="libasan.so libubsan.so" unmoved= ;;
+  thread) sanitizers=thread runtimes=libtsan.so unmoved="setarch -R" ;;
   *) echo "there is no sanitizer $name; there are address and thread" >&2; exit 2 ;;
 esac
 
@@ -43,4 +43,4 @@ export OMP_NUM_THREADS=1
 # -S leaves out .pth files, and with them the installed package.
 export PYTHONPATH=$build/package:$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 # ThreadSanitizer wants memory where it expects it.
-exec setarch -R env LD_PRELOAD="$preload" "$python" -S "$@"
+exec $unmoved env LD_PRELOAD="$preload" "$python" -S "$@"

@@ -172,6 +172,10 @@ def answer_to(path: Path) -> str:
     return "; ".join(said)
 
 
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def seeds(folder: Path) -> list[bytes]:
     plans = [("F32", 0), ("Q4_0", 0), ("Q4_1", 3), ("Q8_0", 0), ("F16", 2), ("Q5_1", 0)]
     paths = [
@@ -192,6 +196,7 @@ class Fuzzer:
     def __post_init__(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.rng = random.Random(self.seed)
+        self.most_memory = peak_bytes() + MOST_MEMORY
         self.corpus = seeds(self.folder)
         for raw in self.corpus:
             assert self.answer(raw) == "runs"
@@ -210,7 +215,7 @@ class Fuzzer:
             answer = traceback.format_exc()
             self.keep(raw, answer)
         faulthandler.cancel_dump_traceback_later()
-        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > MOST_MEMORY:
+        if peak_bytes() > self.most_memory:
             self.keep(raw, f"more than {MOST_MEMORY >> 30} GiB of memory")
             raise SystemExit("out of bounds: memory")
         return re.sub(r"[^A-Za-z ]+", "_", answer)[:400]
