@@ -55,6 +55,8 @@ rm -rf "$arm/package"
 mkdir -p "$arm/package"
 cp -r src/tramontane "$arm/package/tramontane"
 cp "$arm"/build/_cpu.so "$arm/package/tramontane/native/"
+# It says which version this is.
+cp -r .venv/lib/python*/site-packages/tramontane-*.dist-info "$arm/package/"
 
 export PYTHONHOME=$root/usr PYTHONPATH=$arm/package:$arm/site OMP_NUM_THREADS=1
 "${arm_python[@]}" -c 'import platform; from tramontane.native import variants_here
