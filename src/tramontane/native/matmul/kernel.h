@@ -21,8 +21,10 @@ struct Packed {
                                                                   : Start::kNothing;
   static constexpr size_t kBlockBytes = kNibbles ? 256 : 512;
   static constexpr size_t kPairBytes = 2 * kBlockBytes + (kMinimum ? 128 : 64);
-  // How far ahead of the reading the memory is asked for its bytes; tiles follow each other.
-  static constexpr size_t kAhead = 4096;
+  // How far ahead of the reading the memory is asked for its bytes; tiles follow each other. Into
+  // the second cache: asked for into the first, they hold the buffers that loads wait for.
+  static constexpr size_t kAhead = 6144;
+  static constexpr int kSecondCache = 2;
   const uint8_t* tile;
 
   TRAMONTANE_INLINE void unpack(const uint8_t* from, Bytes* w) {
@@ -42,7 +44,7 @@ struct Packed {
   __attribute__((always_inline)) void weights(size_t block, Bytes* w) const {
     const uint8_t* from = tile + block / 2 * kPairBytes + block % 2 * kBlockBytes;
     TRAMONTANE_UNROLL for (size_t line = 0; line <= kBlockBytes; line += 64)
-        __builtin_prefetch(from + kAhead + line);
+        __builtin_prefetch(from + kAhead + line, 0, kSecondCache);
     unpack(from, w);
   }
   __attribute__((always_inline)) const uint16_t* halves(size_t block) const {
