@@ -16,9 +16,10 @@ namespace {
 
 // Rows of activations that stay in the second cache while a stretch of a matrix passes over them.
 constexpr size_t kRowsAtOnce = 128;
-// Bytes of weights in an item when few rows pass over them: long stretches, since reading ahead is
-// lost at the end of each, but several per thread, so that all end together.
-constexpr size_t kLeastItemBytes = 16 << 10, kMostItemBytes = 256 << 10, kItemsPerThread = 3;
+// Up to this many rows, reading the weights is what takes time.
+constexpr size_t kFewRows = 32;
+// The shortest stretch of weights in an item then, and what is asked for before its step begins.
+constexpr size_t kLeastItemBytes = 16 << 10, kAskedForBytes = 8 << 10;
 
 size_t ceil_divide(size_t a, size_t b) { return (a + b - 1) / b; }
 
@@ -43,6 +44,12 @@ struct Needs {
   void add(const Matrix& matrix) { (is_in_blocks(matrix.format) ? quants : floats) = true; }
 };
 
+// What the next step reads first: one or two matrices side by side, in units of so many tiles.
+struct Ahead {
+  const Matrix* first = nullptr;
+  const Matrix* second = nullptr;
+  size_t num_units = 0, bytes_each = 0, tiles_each = 1;
+};
 }  // namespace
 
 Transformer::Transformer(const Sizes& sizes, std::vector<float> turns_c,
@@ -248,29 +255,71 @@ struct Transformer::Pass {
     float added_times;
   };
 
+  // Tiles [first, end) of a product, over some rows of its input.
   struct Item {
     size_t product, first_tile, end_tile, first_row, num_rows;
   };
 
-  size_t bytes_per_item(size_t num_bytes) const {
-    return std::clamp(num_bytes / (kItemsPerThread * pool.size()), kLeastItemBytes, kMostItemBytes);
+  // How many of the remaining tiles an item takes when few rows pass over the weights: long
+  // stretches first, since reading ahead is lost at the end of each, short ones last, so that all
+  // threads end together.
+  size_t stretch_of(size_t remaining, size_t bytes_each) const {
+    const size_t least = std::max<size_t>(1, kLeastItemBytes / bytes_each);
+    return std::max(least, remaining / (2 * pool.size()));
   }
 
-  // All products of one step, cut into items of like cost.
-  void multiply(const std::vector<Product>& products) {
+  // 32 rows of gate and of up, whose products are packed together.
+  static size_t columns_of(const Network& network) {
+    return ceil_divide(network.gate.num_rows, 32);
+  }
+  static size_t bytes_per_column(const Network& network) {
+    return 2 * (network.gate.tile_bytes() + network.up.tile_bytes());
+  }
+
+  Ahead ahead_of(const Matrix& w) const { return {&w, nullptr, w.num_tiles(), w.tile_bytes(), 1}; }
+  // What stands at the beginning of a layer, or after the last one.
+  Ahead ahead_of_layer(size_t index) const {
+    if (index == sizes.num_layers)
+      return ahead_of(model.output_.bytes ? model.output_ : model.embedding_);
+    const Layer& layer = model.layers_[index];
+    Ahead next = ahead_of(layer.query);
+    next.num_units += layer.key.num_tiles() + layer.value.num_tiles();
+    return next;
+  }
+  Ahead ahead_of(const Network& network) const {
+    return {&network.gate, &network.up, columns_of(network), bytes_per_column(network), 2};
+  }
+
+  // Asks the memory for what this thread will most likely read first in the next step, while the
+  // others end this one.
+  void ask_for(const Ahead& next, int thread) const {
+    if (!next.first || T > kFewRows) return;
+    const size_t tile = thread * stretch_of(next.num_units, next.bytes_each) * next.tiles_each;
+    for (const Matrix* w : {next.first, next.second}) {
+      if (!w || tile >= w->num_tiles()) continue;
+      const size_t num_bytes = std::min(kAskedForBytes, (w->num_tiles() - tile) * w->tile_bytes());
+      for (size_t at = 0; at < num_bytes; at += 64) __builtin_prefetch(w->tile(tile) + at, 0, 2);
+    }
+  }
+
+  // All products of one step, cut into items.
+  void multiply(const std::vector<Product>& products, const Ahead& next = {}) {
     std::vector<Item> items;
-    size_t num_bytes = 0;
-    for (const Product& product : products)
-      num_bytes += product.w->num_tiles() * product.w->tile_bytes();
-    const size_t item_bytes = bytes_per_item(num_bytes);
+    size_t remaining = 0;
+    for (const Product& product : products) remaining += product.w->num_tiles();
     for (size_t p = 0; p < products.size(); ++p) {
       const Matrix& w = *products[p].w;
       const size_t rows = products[p].x.num_rows;
-      const size_t tiles_at_once = rows > 32 ? 1 : std::max<size_t>(1, item_bytes / w.tile_bytes());
-      for (size_t row = 0; row < rows; row += kRowsAtOnce)
-        for (size_t tile = 0; tile < w.num_tiles(); tile += tiles_at_once)
-          items.push_back({p, tile, std::min(w.num_tiles(), tile + tiles_at_once), row,
-                           std::min(kRowsAtOnce, rows - row)});
+      // A stretch of rows stays in the second cache while all tiles pass over it.
+      for (size_t row = 0; rows > kFewRows && row < rows; row += kRowsAtOnce)
+        for (size_t tile = 0; tile < w.num_tiles(); ++tile)
+          items.push_back({p, tile, tile + 1, row, std::min(kRowsAtOnce, rows - row)});
+      for (size_t tile = 0; rows <= kFewRows && tile < w.num_tiles();) {
+        const size_t count = std::min(w.num_tiles() - tile, stretch_of(remaining, w.tile_bytes()));
+        items.push_back({p, tile, tile + count, 0, rows});
+        remaining -= count;
+        tile += count;
+      }
     }
     pool.run(items.size(), [&](size_t i, int thread) {
       const Item& item = items[i];
@@ -281,6 +330,7 @@ struct Transformer::Pass {
         kernels.matmul_tile(*product.w, tile, x, sums, unpack_scratch_of(thread));
         write(product, tile, item, sums);
       }
+      if (i + pool.size() >= items.size()) ask_for(next, thread);
     });
   }
 
@@ -290,7 +340,11 @@ struct Transformer::Pass {
     for (size_t t = 0; t < item.num_rows; ++t) {
       float* y = product.y + (item.first_row + t) * product.stride + column;
       const float* sum = sums + t * kRowsPerTile;
-      if (product.added_times != 0.0f)
+      if (width == kRowsPerTile && product.added_times != 0.0f)
+        for (size_t i = 0; i < kRowsPerTile; ++i) y[i] += product.added_times * sum[i];
+      else if (width == kRowsPerTile && !product.bias)
+        memcpy(y, sum, kRowsPerTile * sizeof(float));
+      else if (product.added_times != 0.0f)
         for (size_t i = 0; i < width; ++i) y[i] += product.added_times * sum[i];
       else if (product.bias)
         for (size_t i = 0; i < width; ++i) y[i] = sum[i] + product.bias[column + i];
@@ -320,7 +374,8 @@ struct Transformer::Pass {
     const float* bias = layer.qkv_bias.empty() ? nullptr : layer.qkv_bias.data();
     multiply({{&layer.query, input, qkv, stride, bias, 0.0f},
               {&layer.key, input, qkv + Q, stride, bias ? bias + Q : nullptr, 0.0f},
-              {&layer.value, input, qkv + Q + G, stride, bias ? bias + Q + G : nullptr, 0.0f}});
+              {&layer.value, input, qkv + Q + G, stride, bias ? bias + Q + G : nullptr, 0.0f}},
+             ahead_of(layer.output));
 
     const size_t d = sizes.head_width, heads = sizes.num_heads + sizes.num_kv_heads;
     PagedAttention& paged = model.attention_;
@@ -343,7 +398,8 @@ struct Transformer::Pass {
     const Panel packed =
         make_panel(scratch.mixed_panel, T, Q, output_needs.quants, output_needs.floats);
     pack(mixed, packed);
-    multiply({{&layer.output, packed, x_TD, D, nullptr, sizes.residual_multiplier}});
+    multiply({{&layer.output, packed, x_TD, D, nullptr, sizes.residual_multiplier}},
+             sizes.num_base_experts ? Ahead{} : ahead_of(layer.networks[0]));
   }
 
   void route(size_t index, const Layer& layer) {
@@ -473,7 +529,8 @@ struct Transformer::Pass {
     // With the base alone nothing is gathered or weighed: results go where they belong.
     if (is_dense && S == T && voices.shares_TE == nullptr) {
       multiply(
-          {{&layer.networks[0].down, groups[0].act, x_TD, D, nullptr, sizes.residual_multiplier}});
+          {{&layer.networks[0].down, groups[0].act, x_TD, D, nullptr, sizes.residual_multiplier}},
+          ahead_of_layer(index + 1));
       return;
     }
     float* slots_SD = scratch.slots.of<float>(S * D);
@@ -482,7 +539,7 @@ struct Transformer::Pass {
       if (!group.tokens.empty())
         products.push_back(
             {&group.network->down, group.act, slots_SD + group.first_slot * D, D, nullptr, 0.0f});
-    multiply(products);
+    multiply(products, ahead_of_layer(index + 1));
     add_parts(index, slots_SD);
   }
 
@@ -494,16 +551,14 @@ struct Transformer::Pass {
   // act = silu(gate · h) ⊙ up · h, packed for the down-projection as it is made: 32 columns of up
   // to kRowsAtOnce rows at a time.
   void gate_and_up() {
-    size_t widest = 0, quants = 0, floats = 0, rows = 0, num_bytes = 0;
+    size_t widest = 0, quants = 0, floats = 0, rows = 0, remaining = 0;
     for (const Group& group : groups) {
       const Matrix& down = group.network->down;
       widest = std::max(widest, down.num_columns);
       (is_in_blocks(down.format) ? quants : floats) += 1;
       rows += group.tokens.size();
-      if (!group.tokens.empty())
-        num_bytes += 2 * group.network->gate.num_tiles() * group.network->gate.tile_bytes();
+      if (!group.tokens.empty()) remaining += columns_of(*group.network);
     }
-    const size_t item_bytes = bytes_per_item(num_bytes);
     const Panel all = make_panel(scratch.act, rows, widest, quants > 0, floats > 0);
     struct Stretch {
       uint32_t group, first, end, row, num_rows;  // in columns of 32
@@ -518,20 +573,28 @@ struct Transformer::Pass {
       if (!is_in_blocks(down.format)) group.act.quants = nullptr;
       if (is_in_blocks(down.format)) group.act.floats = nullptr;
       const size_t rows_here = group.tokens.size();
-      const auto num_columns = static_cast<uint32_t>(ceil_divide(group.act.width, 32));
-      const size_t bytes = 2 * (group.network->gate.tile_bytes() + group.network->up.tile_bytes());
-      const auto at_once =
-          static_cast<uint32_t>(rows_here > 32 ? 1 : std::max<size_t>(1, item_bytes / bytes));
-      for (size_t row = 0; row < rows_here; row += kRowsAtOnce)
-        for (uint32_t first = 0; first < num_columns; first += at_once)
-          items.push_back({g, first, std::min(num_columns, first + at_once),
-                           static_cast<uint32_t>(row),
+      const auto num_columns = static_cast<uint32_t>(columns_of(*group.network));
+      for (size_t row = 0; rows_here > kFewRows && row < rows_here; row += kRowsAtOnce)
+        for (uint32_t column = 0; column < num_columns; ++column)
+          items.push_back({g, column, column + 1, static_cast<uint32_t>(row),
                            static_cast<uint32_t>(std::min(kRowsAtOnce, rows_here - row))});
+      if (rows_here == 0 || rows_here > kFewRows) continue;
+      for (uint32_t column = 0; column < num_columns;) {
+        const auto count = static_cast<uint32_t>(std::min<size_t>(
+            num_columns - column, stretch_of(remaining, bytes_per_column(*group.network))));
+        items.push_back({g, column, column + count, 0, static_cast<uint32_t>(rows_here)});
+        remaining -= count;
+        column += count;
+      }
     }
+    const auto first = std::find_if(groups.begin(), groups.end(),
+                                    [](const Group& group) { return !group.tokens.empty(); });
+    const Ahead next = first == groups.end() ? Ahead{} : ahead_of(first->network->down);
     pool.run(items.size(), [&](size_t i, int thread) {
       const Stretch& item = items[i];
       for (uint32_t column = item.first; column < item.end; ++column)
         gate_and_up_of(groups[item.group], column, item.row, item.num_rows, thread);
+      if (i + pool.size() >= items.size()) ask_for(next, thread);
     });
   }
 
