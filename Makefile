@@ -68,9 +68,18 @@ test-arm: $(VENV)/.installed-native
 	scripts/test_arm.sh
 
 # Other people's engines, built from their published sources, to measure ours beside.
-peers:
-	$(PYTHON) -m venv .peers
-	CMAKE_ARGS="-DGGML_NATIVE=ON" .peers/bin/python -m pip install -q llama-cpp-python
+# llama.cpp as llama-cpp-python's source package carries it; ten minutes on two cores.
+PEERS := .peers
+peers: $(PEERS)/llama.cpp/bin/llama-server
+
+$(PEERS)/llama.cpp/bin/llama-server:
+	$(PYTHON) -m venv $(PEERS)/venv
+	$(PEERS)/venv/bin/python -m pip download -q --no-deps --no-binary llama-cpp-python -d $(PEERS) llama-cpp-python
+	mkdir -p $(PEERS)/source
+	tar -xzf $(PEERS)/llama_cpp_python-*.tar.gz -C $(PEERS)/source --strip-components 1
+	cmake -S $(PEERS)/source/vendor/llama.cpp -B $(PEERS)/llama.cpp -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
+	  -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF
+	cmake --build $(PEERS)/llama.cpp -j --target llama-bench llama-server
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/test_docs.py
