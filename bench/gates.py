@@ -3,13 +3,17 @@
 Thresholds are fitted on the definition's states, whose activations are floats; `native` rounds
 activations to int8 before every product, so near its threshold a gate may fall the other way.
 
-    python bench/gates.py --expert FILE.safetensors [--model FILE.gguf] [--tokens 4096] [TEXT ...]
+    python bench/gates.py [--expert FILE.safetensors TEXT ...] [--model FILE.gguf] [--tokens 4096]
 
-TEXT are files of the expert's own notes. Public text is the package's own, by genre. One open gate
+TEXT are files of the expert's own notes; without an expert one is learnt from the garden notes.
+Public text is the package's own, by genre. One open gate
 is one (token, layer) whose logit is above 0; every expert is measured by itself.
 """
 
 import argparse
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +34,7 @@ from tramontane.model import notes_experts
 from tramontane.settings import load_settings
 
 WINDOW_TOKENS = 256
+GARDEN = Path(__file__).parents[1] / "examples" / "notes" / "garden"
 PAGES = tuple(range(WINDOW_TOKENS // 64))
 
 
@@ -105,28 +110,47 @@ class Rates:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--expert", type=Path, required=True)
+    parser.add_argument("--expert", type=Path, help="instead of learning the garden notes")
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--tokens", type=int, default=4096, help="of each genre")
     parser.add_argument("text", type=Path, nargs="*", help="the expert's own notes")
     wanted = parser.parse_args()
-    parts = Parts(load_settings(base=wanted.model))
+    if wanted.expert:
+        measure(wanted.expert, wanted.text, wanted.model, wanted.tokens)
+        return
+    with tempfile.TemporaryDirectory() as home:
+        learn(Path(home), wanted.model)
+        expert = Path(home) / "experts" / "garden.safetensors"
+        measure(expert, sorted(GARDEN.glob("*.md")), wanted.model, wanted.tokens, Path(home))
+
+
+def learn(home: Path, base: str) -> None:
+    command = [sys.executable, "-m", "tramontane.cli.main", "--home", str(home), "--base", base]
+    for arguments in (["pull", base], ["learn", str(GARDEN), "--as", "garden"]):
+        subprocess.run([*command, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def measure(
+    expert_file: Path, own: Sequence[Path], base: str, num_tokens: int, home: Path | None = None
+) -> None:
+    parts = Parts(load_settings(base=base, home=home))
     checkpoint, tokenizer = parts.checkpoint, parts.tokenizer
-    expert = read_expert(wanted.expert)
+    expert = read_expert(expert_file)
     layers = sorted({int(name.split(".")[1]) for name in expert.tensors})
     native, defined = NativeGates(checkpoint, expert, layers), DefinedGates(checkpoint, expert)
     genres: dict[str, list[str]] = {}
-    if wanted.text:
-        genres["own notes"] = [path.read_text(encoding="utf-8") for path in wanted.text]
+    if own:
+        genres["own notes"] = [path.read_text(encoding="utf-8") for path in own]
     for document in load_public_text():
         genres.setdefault(document.genre, []).append(document.text)
     claims = []
     for genre, texts in genres.items():
         rates = Rates()
-        for token_ids in windows(texts, tokenizer, wanted.tokens, WINDOW_TOKENS):
+        for token_ids in windows(texts, tokenizer, num_tokens, WINDOW_TOKENS):
             rates.add(native(token_ids), defined(token_ids))
         if rates.decisions:
             claims.append(rates.claim(genre))
+            print(claims[-1], flush=True)
     write_results("gates", claims)
 
 
