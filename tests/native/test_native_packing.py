@@ -75,6 +75,23 @@ def test_rows_that_hurt(variant):
     assert np.array_equal(panel["quants"][0, 2, 1:], np.rint(x_nK[2, 1:]).astype(np.int8))
 
 
+@pytest.mark.parametrize("number", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("count", [1, 31, 32])
+def test_what_is_no_number_stays_in_bounds_and_is_told_on(variant, number, count):
+    """Weights near the ends of float32 make such activations; their int8 sums must not overflow."""
+    x_nK = np.ones((8, 32), np.float32)
+    x_nK[3, :count] = number
+    with np.errstate(invalid="ignore"):
+        panel = pack(variant, x_nK)
+    quants_n32 = panel["quants"][0].astype(np.int32)
+    assert np.abs(quants_n32).max() <= 127
+    assert np.array_equal(panel["minus_128_sums"][0], -128 * quants_n32.sum(axis=1))
+    assert np.array_equal(panel["minus_8_sums"][0], -8 * quants_n32.sum(axis=1))
+    if np.isinf(number) or count == 32:
+        assert not np.isfinite(panel["scales"][0, 3])
+    assert (np.delete(panel["scales"][0], 3) == np.float32(1) / np.float32(127)).all()
+
+
 def test_a_rows_bits_do_not_depend_on_its_neighbours(variant):
     x_nK = np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32)
     together = pack(variant, x_nK)

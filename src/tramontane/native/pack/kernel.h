@@ -12,7 +12,11 @@ TRAMONTANE_INLINE int32_t quantise_32(const float* x, int8_t* quants, float* sca
   *scale = most / 127.0f;
   // A row of zeros, or one too small to divide by, has no scale to give back.
   const Floats inverse = all(most > 1e-30f ? 127.0f / most : 0.0f);
-  const Ints q_lower = to_ints(mul(lower, inverse)), q_upper = to_ints(mul(upper, inverse));
+  // What is no number has no int8 either: it becomes 127, in this order of operands, so that sums
+  // stay in bounds; the scale, infinite or no number itself, tells on.
+  const Floats least = all(-127.0f), greatest = all(127.0f);
+  const Ints q_lower = to_ints(larger(smaller(mul(lower, inverse), greatest), least));
+  const Ints q_upper = to_ints(larger(smaller(mul(upper, inverse), greatest), least));
 #if defined(__AVX512F__)
   _mm_storeu_si128(reinterpret_cast<__m128i*>(quants), _mm512_cvtepi32_epi8(q_lower.part[0]));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(quants + 16), _mm512_cvtepi32_epi8(q_upper.part[0]));
