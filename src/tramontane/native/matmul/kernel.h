@@ -25,6 +25,8 @@ struct Packed {
   // the second cache: asked for into the first, they hold the buffers that loads wait for.
   static constexpr size_t kAhead = 6144;
   static constexpr int kSecondCache = 2;
+  // Whole lines; what is over is asked for with the second block.
+  static constexpr size_t kHalfPair = kPairBytes / 128 * 64;
   const uint8_t* tile;
 
   TRAMONTANE_INLINE void unpack(const uint8_t* from, Bytes* w) {
@@ -43,8 +45,9 @@ struct Packed {
   }
   __attribute__((always_inline)) void weights(size_t block, Bytes* w) const {
     const uint8_t* from = tile + block / 2 * kPairBytes + block % 2 * kBlockBytes;
-    TRAMONTANE_UNROLL for (size_t line = 0; line <= kBlockBytes; line += 64)
-        __builtin_prefetch(from + kAhead + line, 0, kSecondCache);
+    const uint8_t* ahead = tile + block / 2 * kPairBytes + block % 2 * kHalfPair + kAhead;
+    TRAMONTANE_UNROLL for (size_t line = 0; line < kPairBytes - kHalfPair; line += 64)
+        __builtin_prefetch(ahead + line, 0, kSecondCache);
     unpack(from, w);
   }
   __attribute__((always_inline)) const uint16_t* halves(size_t block) const {
