@@ -48,7 +48,7 @@ struct Needs {
 struct Ahead {
   const Matrix* first = nullptr;
   const Matrix* second = nullptr;
-  size_t num_units = 0, bytes_each = 0, tiles_each = 1;
+  size_t num_bytes = 0, bytes_each = 1, tiles_each = 1;
 };
 }  // namespace
 
@@ -260,41 +260,44 @@ struct Transformer::Pass {
     size_t product, first_tile, end_tile, first_row, num_rows;
   };
 
-  // How many of the remaining tiles an item takes when few rows pass over the weights: long
+  // How many tiles of what remains an item takes when few rows pass over the weights: long
   // stretches first, since reading ahead is lost at the end of each, short ones last, so that all
   // threads end together.
-  size_t stretch_of(size_t remaining, size_t bytes_each) const {
-    const size_t least = std::max<size_t>(1, kLeastItemBytes / bytes_each);
-    return std::max(least, remaining / (2 * pool.size()));
+  size_t stretch_of(size_t remaining_bytes, size_t bytes_each) const {
+    const size_t wanted = std::max(kLeastItemBytes, remaining_bytes / (2 * pool.size()));
+    return std::max<size_t>(1, wanted / bytes_each);
   }
 
   // 32 rows of gate and of up, whose products are packed together.
   static size_t columns_of(const Network& network) {
     return ceil_divide(network.gate.num_rows, 32);
   }
+  static size_t bytes_of(const Network& network) {
+    return network.gate.num_bytes() + network.up.num_bytes();
+  }
   static size_t bytes_per_column(const Network& network) {
     return 2 * (network.gate.tile_bytes() + network.up.tile_bytes());
   }
 
-  Ahead ahead_of(const Matrix& w) const { return {&w, nullptr, w.num_tiles(), w.tile_bytes(), 1}; }
+  Ahead ahead_of(const Matrix& w) const { return {&w, nullptr, w.num_bytes(), w.tile_bytes(), 1}; }
   // What stands at the beginning of a layer, or after the last one.
   Ahead ahead_of_layer(size_t index) const {
     if (index == sizes.num_layers)
       return ahead_of(model.output_.bytes ? model.output_ : model.embedding_);
     const Layer& layer = model.layers_[index];
     Ahead next = ahead_of(layer.query);
-    next.num_units += layer.key.num_tiles() + layer.value.num_tiles();
+    next.num_bytes += layer.key.num_bytes() + layer.value.num_bytes();
     return next;
   }
   Ahead ahead_of(const Network& network) const {
-    return {&network.gate, &network.up, columns_of(network), bytes_per_column(network), 2};
+    return {&network.gate, &network.up, bytes_of(network), bytes_per_column(network), 2};
   }
 
   // Asks the memory for what this thread will most likely read first in the next step, while the
   // others end this one.
   void ask_for(const Ahead& next, int thread) const {
     if (!next.first || T > kFewRows) return;
-    const size_t tile = thread * stretch_of(next.num_units, next.bytes_each) * next.tiles_each;
+    const size_t tile = thread * stretch_of(next.num_bytes, next.bytes_each) * next.tiles_each;
     for (const Matrix* w : {next.first, next.second}) {
       if (!w || tile >= w->num_tiles()) continue;
       const size_t num_bytes = std::min(kAskedForBytes, (w->num_tiles() - tile) * w->tile_bytes());
@@ -306,7 +309,7 @@ struct Transformer::Pass {
   void multiply(const std::vector<Product>& products, const Ahead& next = {}) {
     std::vector<Item> items;
     size_t remaining = 0;
-    for (const Product& product : products) remaining += product.w->num_tiles();
+    for (const Product& product : products) remaining += product.w->num_bytes();
     for (size_t p = 0; p < products.size(); ++p) {
       const Matrix& w = *products[p].w;
       const size_t rows = products[p].x.num_rows;
@@ -317,7 +320,7 @@ struct Transformer::Pass {
       for (size_t tile = 0; rows <= kFewRows && tile < w.num_tiles();) {
         const size_t count = std::min(w.num_tiles() - tile, stretch_of(remaining, w.tile_bytes()));
         items.push_back({p, tile, tile + count, 0, rows});
-        remaining -= count;
+        remaining -= count * w.tile_bytes();
         tile += count;
       }
     }
@@ -481,9 +484,22 @@ struct Transformer::Pass {
     }
   }
 
+  // Rows of experts come from memory while the block's input is made.
+  void ask_for_rows(size_t index) const {
+    if (T > kFewRows) return;
+    for (const NotesExpert* expert : experts) {
+      const auto notes = expert->find(index);
+      if (notes == expert->end()) continue;
+      const std::vector<float>& row_D = notes->second.row_D;
+      for (size_t d = 0; d < D; d += 16) __builtin_prefetch(&row_D[d]);
+    }
+  }
+
   void feed_forward(size_t index, const Layer& layer) {
+    ask_for_rows(index);
     groups.clear();
-    parts_T.assign(T, {});
+    parts_T.resize(T);
+    for (std::vector<Part>& parts : parts_T) parts.clear();
     const bool is_dense = sizes.num_base_experts == 0;
     Needs needs;
     if (is_dense) {
@@ -494,7 +510,7 @@ struct Transformer::Pass {
       const Panel base = all.from(0, T);
       norm(layer.ffn_norm, &base);
       groups.push_back({&layer.networks[0], {}, 0, {}, {}});
-      for (size_t t = 0; t < T; ++t) send(t, 0, 1.0f, -1);
+      for (uint32_t t = 0; t < T; ++t) groups[0].tokens.push_back(t);
     } else {
       norm(layer.ffn_norm, nullptr);
       route(index, layer);
@@ -526,21 +542,21 @@ struct Transformer::Pass {
     });
     gate_and_up();
 
-    // With the base alone nothing is gathered or weighed: results go where they belong.
-    if (is_dense && S == T && voices.shares_TE == nullptr) {
-      multiply(
-          {{&layer.networks[0].down, groups[0].act, x_TD, D, nullptr, sizes.residual_multiplier}},
-          ahead_of_layer(index + 1));
-      return;
-    }
     float* slots_SD = scratch.slots.of<float>(S * D);
     std::vector<Product> products;
-    for (const Group& group : groups)
-      if (!group.tokens.empty())
+    for (size_t g = 0; g < groups.size(); ++g) {
+      const Group& group = groups[g];
+      if (group.tokens.empty()) continue;
+      // A dense base's block goes where it belongs; its norm is known while it stands apart.
+      if (g == 0 && is_dense && !voices.shares_TE)
+        products.push_back(
+            {&group.network->down, group.act, x_TD, D, nullptr, sizes.residual_multiplier});
+      else
         products.push_back(
             {&group.network->down, group.act, slots_SD + group.first_slot * D, D, nullptr, 0.0f});
+    }
     multiply(products, ahead_of_layer(index + 1));
-    add_parts(index, slots_SD);
+    if (!is_dense || groups.size() > 1 || voices.shares_TE) add_parts(index, slots_SD);
   }
 
   // A token is in its base networks' slots and in those of two notes experts at most.
@@ -557,7 +573,7 @@ struct Transformer::Pass {
       widest = std::max(widest, down.num_columns);
       (is_in_blocks(down.format) ? quants : floats) += 1;
       rows += group.tokens.size();
-      if (!group.tokens.empty()) remaining += columns_of(*group.network);
+      if (!group.tokens.empty()) remaining += bytes_of(*group.network);
     }
     const Panel all = make_panel(scratch.act, rows, widest, quants > 0, floats > 0);
     struct Stretch {
@@ -583,7 +599,7 @@ struct Transformer::Pass {
         const auto count = static_cast<uint32_t>(std::min<size_t>(
             num_columns - column, stretch_of(remaining, bytes_per_column(*group.network))));
         items.push_back({g, column, column + count, 0, static_cast<uint32_t>(rows_here)});
-        remaining -= count;
+        remaining -= std::min(remaining, count * bytes_per_column(*group.network));
         column += count;
       }
     }
@@ -621,11 +637,14 @@ struct Transformer::Pass {
     }
   }
 
-  // x += F(h) + Σ α E(h): the base's parts in the order of the route, then open experts' by hash.
+  // x += F(h), x += α E(h) for each open expert: the base's parts in the order of the route, then
+  // experts' by hash.
   void add_parts(size_t index, const float* slots_SD) {
     const size_t E = experts.size();
+    const bool is_dense = sizes.num_base_experts == 0;
     over_tokens(T, 8, [&](size_t t) {
       const std::vector<Part>& parts = parts_T[t];
+      float* x = x_TD + t * D;
       float* y = h_TD + t * D;  // the block's input isn't needed any more
       size_t next = 0;
       auto result_of = [&](const Part& part) {
@@ -639,19 +658,22 @@ struct Transformer::Pass {
         else
           for (size_t i = 0; i < D; ++i) y[i] += weight * result[i];
       }
-      if (voices.shares_TE && speaks(t, index)) base_norms_T[t] += std::sqrt(kernels.dot(y, y, D));
+      const float* base = is_dense ? slots_SD + t * D : y;
+      if (voices.shares_TE && speaks(t, index))
+        base_norms_T[t] += std::sqrt(kernels.dot(base, base, D));
+      if (!is_dense || voices.shares_TE)
+        for (size_t i = 0; i < D; ++i) x[i] += sizes.residual_multiplier * base[i];
       for (; next < parts.size(); ++next) {
         const float* result = result_of(parts[next]);
         const Part& part = parts[next];
-        for (size_t i = 0; i < D; ++i) y[i] += part.weight * result[i];
+        const float times = sizes.residual_multiplier * part.weight;
+        for (size_t i = 0; i < D; ++i) x[i] += times * result[i];
         if (voices.shares_TE) {
           voices.shares_TE[t * E + part.expert] +=
               part.weight * std::sqrt(kernels.dot(result, result, D));
           voices.gates_TE[t * E + part.expert] += part.weight;
         }
       }
-      float* x = x_TD + t * D;
-      for (size_t i = 0; i < D; ++i) x[i] += sizes.residual_multiplier * y[i];
     });
   }
 
