@@ -26,7 +26,7 @@ from tramontane.checkpoint.checkpoint import open_checkpoint
 from tramontane.checkpoint.gguf_file import Reader
 from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.engine.runtime import Span
-from tramontane.errors import TokenizerError, TramontaneError
+from tramontane.errors import TramontaneError
 
 MOST_SECONDS = 20
 MOST_MEMORY = 2 << 30
@@ -158,7 +158,7 @@ def answer_to(path: Path) -> str:
     said = []
     try:
         checkpoint.tokenizer().encode("the th\n")
-    except TokenizerError as error:
+    except TramontaneError as error:
         said.append(str(error))
     try:
         runtime = NativeRuntime(checkpoint, threads=1)
