@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from native_models import PAGES, run, run_in_chunks
 
-from tramontane.engine.native_runtime import NativeRuntime
+from tramontane.engine.native_runtime import KV_FORMATS, NativeRuntime
 from tramontane.engine.runtime import Span
 from tramontane.engine.torch_runtime import TorchRuntime
-from tramontane.native import log_softmax
+from tramontane.native import log_softmax_at
 
 NUM_TOKENS = 2000
 WINDOW_TOKENS = 250
@@ -21,16 +21,16 @@ def token_ids(smollm2, garden) -> list[int]:
 
 
 @pytest.mark.slow
-def test_perplexity_of_real_text_equals_the_definitions(smollm2, token_ids):
-    runtimes = NativeRuntime(smollm2, threads=2), TorchRuntime(smollm2)
+@pytest.mark.parametrize("kv", KV_FORMATS)
+def test_perplexity_of_real_text_equals_the_definitions(smollm2, token_ids, kv):
+    runtimes = NativeRuntime(smollm2, threads=2, kv=kv), TorchRuntime(smollm2)
     losses = [[], []]
     for runtime, own in zip(runtimes, losses, strict=True):
         runtime.allocate(8)
         for start in range(0, NUM_TOKENS, WINDOW_TOKENS):
             window = token_ids[start : start + WINDOW_TOKENS]
             logits_TV = run(runtime, window).logits_LV
-            rows = np.arange(len(window) - 1)
-            own.append(-log_softmax(logits_TV[:-1])[rows, window[1:]])
+            own.append(-log_softmax_at(logits_TV[:-1], window[1:]))
     native_loss, torch_loss = (np.concatenate(own) for own in losses)
     ratio = np.exp(native_loss.mean() - torch_loss.mean())
     print(f"perplexity {np.exp(native_loss.mean()):.3f}, {ratio:.5f} of the definition's")
@@ -38,12 +38,13 @@ def test_perplexity_of_real_text_equals_the_definitions(smollm2, token_ids):
 
 
 @pytest.mark.slow
-def test_company_changes_no_bit_of_a_quantised_model(smollm2, token_ids):
+@pytest.mark.parametrize("kv", KV_FORMATS)
+def test_company_changes_no_bit_of_a_quantised_model(smollm2, token_ids, kv):
     prompt = token_ids[:100]
-    whole = NativeRuntime(smollm2, threads=2)
+    whole = NativeRuntime(smollm2, threads=2, kv=kv)
     whole.allocate(8)
     expected_TV = run(whole, prompt).logits_LV
-    alone = NativeRuntime(smollm2, threads=1)
+    alone = NativeRuntime(smollm2, threads=1, kv=kv)
     alone.allocate(8)
     assert np.array_equal(run_in_chunks(alone, prompt, (1, 2, 9, 64, 100)), expected_TV)
     last = Span(prompt[99:], 99, PAGES)
