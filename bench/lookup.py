@@ -1,7 +1,7 @@
 """Drafts copied from the context: the same tokens sooner, on text that quotes its prompt.
 
 The prompt is the one that drafts are written from, four numbered passages of real notes; the text
-says a few words of its own and quotes two sentences, in turn, as a writer does who holds to his
+says a few words of its own and quotes a sentence, in turn, as a writer does who holds to his
 sources. A guide lets each of its tokens alone come, since the embedded base quotes nobody so
 faithfully; drafts know nothing of the guide. What is timed is the whole request, its prompt in the
 prefix cache, with drafts and without, in turns. Beside it, the base's own free text, greedy, which
@@ -85,7 +85,7 @@ def quoting_answers(tokenizer: Tokenizer) -> list[tuple[list[int], list[int]]]:
             for number, group in enumerate(groups, start=1)
         ]
         prompt = tokenizer.encode_chat(messages_for(WRITE, "What do the notes say?", sources))
-        quotes = [" ".join(group[2:4]) for group in groups]
+        quotes = [group[2] for group in groups]
         parts = [f"{own} “{quote}”" for own, quote in zip(OWN_WORDS, quotes, strict=True)]
         answers.append((prompt, tokenizer.encode(" ".join(parts))))
     return answers

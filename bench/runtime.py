@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+
 from cold_start import seconds_to_first_token
 from lookup import measure_quotes
 from memory import memory_of
-from perplexity import perplexity_over_float32
-
 from peers import Bench, at_once, complete, llama_server
+from perplexity import perplexity_over_float32
 from record import Claim, write_results
 from shapes import MIXTRAL_SLICE, OLMOE, SMOLLM2, Shape, write_shape
 from six_experts import make_six_experts
