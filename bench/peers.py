@@ -40,6 +40,13 @@ class Bench:
         )
         return ["-rtr", "1"] if "-rtr" in told.stdout + told.stderr else []
 
+    def runs(self, model: Path) -> bool:
+        try:
+            self.run(model, Settings(0, 512), decode=1)
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
     def best_settings(self, model: Path, prompt: int) -> dict[str, Settings]:
         """Returns the fastest settings for "prompt" and for "decode"; flash only matters there."""
         speeds = {

@@ -139,7 +139,9 @@ class Bencher:
         """Prompt and decode of one file, ours and every peer's."""
         runtime = self.open(file)
         read, multiplied = work_per_token(runtime_checkpoint := open_checkpoint(file))
-        peers = {peer.name: (peer, file) for peer in self.peers}
+        # Further builds may not know a model (ik_llama.cpp and OLMoE); llama.cpp must.
+        able = [peer for peer in self.peers if peer is self.peers[0] or peer.runs(file)]
+        peers = {peer.name: (peer, file) for peer in able}
         speeds, bandwidth, rate = self.turns({"ours": Ours(runtime)}, peers)
         first, *more = peers
         for what, tokens in (("prompt", PROMPT_TOKENS), ("decode", DECODE_TOKENS)):
