@@ -1,15 +1,11 @@
 #include "transformer.h"
 
-#include "pass.h"
-
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
-#include <cstring>
 #include <stdexcept>
 
 #include "matmul/repack.h"
-#include "route/route.h"
+#include "pass.h"
 
 Transformer::Transformer(const Sizes& sizes, std::vector<float> turns_c,
                          const std::string& kv_format, const std::string& variant, int num_threads)
