@@ -38,7 +38,10 @@ def commit() -> str:
     run = ["git", "-C", str(ROOT)]
     head = subprocess.run([*run, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     status = subprocess.run(
-        [*run, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        [*run, "status", "--porcelain", "-uno", "--", ".", ":!bench/results"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return head.stdout.strip()[:12] + ("+" if status.stdout.strip() else "")
 
