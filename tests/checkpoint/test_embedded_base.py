@@ -193,9 +193,9 @@ class FullAfter:
 @pytest.mark.parametrize("room", [0, 10_000])
 def test_a_disk_that_fills_up_leaves_nothing(store, base, offer, monkeypatch, room):
     offer(base)
-    open_handle = os.fdopen
+    open_file = open
     monkeypatch.setattr(
-        "tramontane.files.os.fdopen", lambda *how: FullAfter(open_handle(*how), room)
+        "tramontane.files.open", lambda *how: FullAfter(open_file(*how), room), raising=False
     )
     with pytest.raises(DiskFull, match="the disk is full; nothing was written"):
         pull("smollm2", store)

@@ -298,7 +298,7 @@ class Engine:
 
     def logits_of(self, token_ids: Sequence[int], *, experts: Sequence[str] = ()) -> np.ndarray:
         """Returns the (T, V) float32 logits of every position."""
-        results = [result for *_, result in self._read([(token_ids, 1)], experts)]
+        results = [result for *_, result in self.reader.read([(token_ids, 1)], experts)]
         return np.concatenate([result.logits_LV for result in results])
 
     def logits_hash(self, token_ids: Sequence[int], *, experts: Sequence[str] = ()) -> str:
