@@ -16,6 +16,8 @@ from tramontane.notes.note import Note
 from tramontane.tokenizer.tokenizer import Tokenizer
 
 HELD_OUT_SHARE = 0.1
+# Fewer windows teach nothing that lasts.
+LEAST_WINDOWS = 8
 # Genres written in the chat template's own marks, which count as control tokens there.
 GENRES_WITH_MARKS = {"chat", "chat_with_passages"}
 
@@ -85,12 +87,15 @@ def collection_corpus(
         windows_of(token_lists, tokenizer.separator_id, window_tokens)
         for token_lists in (learnt_ids, held_out_ids)
     )
-    if len(learnt_windows) < 8 or len(held_out_windows) < 1:
-        tokens = learnt_windows.size + held_out_windows.size
+    if len(learnt_windows) < LEAST_WINDOWS or len(held_out_windows) < 1:
+        came, kept = (sum(map(len, part)) for part in (learnt_ids, held_out_ids))
         raise LearnError(
-            f"{len(learnt) + len(held_out)} different notes with about {tokens} tokens are too few "
-            f"to learn from and to hold some out; about {12 * window_tokens} tokens in several "
-            f"notes are needed" + (f" ({forbidden} notes say `train: no`)" if forbidden else "")
+            f"{len(learnt) + len(held_out)} different notes are too few: {len(learnt)} with {came} "
+            f"tokens to learn from, {len(held_out)} with {kept} held out to measure by. About "
+            f"{12 * window_tokens} tokens are needed, at least {LEAST_WINDOWS * window_tokens} of "
+            f"them to learn from and {window_tokens} held out. Add notes, or divide long ones: "
+            "a whole note is learnt or held out"
+            + (f" ({forbidden} notes say `train: no`)" if forbidden else "")
         )
     learnt_windows = learnt_windows[: max(1, max_tokens // window_tokens)]
     # A note of which no token is in a window was not learnt from, and is not counted.
