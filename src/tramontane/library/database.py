@@ -4,6 +4,7 @@ import json
 import queue
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -32,12 +33,28 @@ class Database:
         with self._in_our_words():
             db = self._connect()
             try:
-                db.execute("PRAGMA journal_mode = WAL")
+                self._keep_a_log(db)
                 migrate(db, file)
             except BaseException:
                 db.close()
                 raise
             self._idle.put(db)
+
+    def _keep_a_log(self, db: sqlite3.Connection) -> None:
+        """Turns to write-ahead logging, which stays with the file.
+
+        Where several open a new file at once SQLite gives up at once, without waiting as it does
+        elsewhere, since each holds what the others want; so the waiting is done here.
+        """
+        end = time.monotonic() + self.busy_seconds
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
