@@ -343,7 +343,7 @@ def test_many_threads_generate_score_and_close_at_once():
     for thread in threads:
         thread.result()
     assert engine.pages.num_free == engine.num_pages
-    assert not engine._queues
+    assert not engine._listeners
 
 
 # Scores

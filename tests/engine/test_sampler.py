@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tramontane.engine.request import Sampling
-from tramontane.engine.sampler import cut, sample, softmax, uniform
+from tramontane.engine.sampler import changed, cut, sample, softmax, uniform
 from tramontane.errors import RequestError
 
 # Few distinct values, so that ties are common; exact in float32.
@@ -227,3 +227,71 @@ def test_extreme_temperatures_draw_a_token(temperature):
 def test_settings_out_of_range_are_refused_by_name(wrong):
     with pytest.raises(RequestError, match=next(iter(wrong))):
         Sampling(**wrong)
+
+
+# Bias and penalties
+
+
+def slow_changed(logits, sampling, prompt, generated):
+    """The definition, one token at a time, in float64."""
+    changed = [float(x) for x in logits]
+    for i in set(prompt) | set(generated):
+        by = sampling.repetition_penalty
+        changed[i] = changed[i] / by if changed[i] > 0 else changed[i] * by
+    for i in set(generated):
+        changed[i] -= sampling.presence_penalty + sampling.frequency_penalty * generated.count(i)
+    for i, bias in sampling.logit_bias:
+        changed[i] += bias
+    return changed
+
+
+@given(
+    logits=st.lists(st.floats(-8, 8, width=32), min_size=1, max_size=12),
+    penalties=st.tuples(*[st.sampled_from([0.0, 0.5, -1.0, 2.0])] * 2),
+    repetition=st.sampled_from([1.0, 0.5, 1.3, 4.0]),
+    data=st.data(),
+)
+@settings(max_examples=200, deadline=None)
+def test_bias_and_penalties_do_what_their_definition_says(logits, penalties, repetition, data):
+    tokens = st.lists(st.integers(0, len(logits) - 1), max_size=10)
+    prompt, generated = data.draw(tokens), data.draw(tokens)
+    bias = data.draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, len(logits) - 1), st.sampled_from([-100.0, -1.0, 0.25, 100.0])
+            ),
+            max_size=3,
+        )
+    )
+    sampling = Sampling(
+        presence_penalty=penalties[0],
+        frequency_penalty=penalties[1],
+        repetition_penalty=repetition,
+        logit_bias=tuple(bias),
+    )
+    logits_V = np.array(logits, np.float32)
+    changed_V = changed(logits_V, sampling, prompt, generated)
+    expected = slow_changed(logits, sampling, prompt, generated)
+    np.testing.assert_allclose(changed_V, expected, rtol=1e-5, atol=1e-4)
+    assert logits_V.tolist() == [float(x) for x in logits], "the runtime's own logits were changed"
+
+
+def test_a_bias_forces_or_bans_and_the_logprob_stays_the_models_own():
+    logits_V = np.array([1.0, 3.0, 2.0], np.float32)
+    _, own = sample(logits_V, Sampling(), 0)
+    banned = Sampling(logit_bias=((1, -100.0),))
+    assert sample(logits_V, banned, 0)[0] == 2
+    forced, logprob = sample(logits_V, Sampling(logit_bias=((0, 100.0),)), 0)
+    assert (forced, own) == (0, pytest.approx(-math.log(1 + math.exp(-2) + math.exp(-1)), abs=1e-6))
+    assert logprob == pytest.approx(own - 2, abs=1e-6)
+
+
+def test_penalties_out_of_range_are_named():
+    for wrong in (
+        {"presence_penalty": 2.5},
+        {"frequency_penalty": -3},
+        {"repetition_penalty": 0},
+        {"logit_bias": ((1, math.nan),)},
+    ):
+        with pytest.raises(RequestError, match=next(iter(wrong))):
+            Sampling(**wrong)

@@ -1,7 +1,8 @@
 """REQUESTS → TOKENS. The engine knows token ids and experts' hashes, and no text.
 
 Many threads may call `generate`, `score` and `cancel`; whoever needs a token drives the step, the
-others wait for theirs.
+others wait for theirs. Where one thread calls `drive`, requests can be submitted and their tokens
+received without a thread for each.
 """
 
 import threading
@@ -15,7 +16,7 @@ import numpy as np
 from tramontane.engine.memory import available_memory, plan_pages
 from tramontane.engine.pages import KVPages
 from tramontane.engine.reading import Reader
-from tramontane.engine.request import GuideStep, NewToken, Request, TokenLogprob
+from tramontane.engine.request import GuideStep, NewToken, Put, Request, TokenLogprob
 from tramontane.engine.runtime import Runtime, SpanResult
 from tramontane.engine.sampler import likeliest_tokens, sample
 from tramontane.engine.scheduler import Running, Scheduled, Scheduler
@@ -56,22 +57,28 @@ class Engine:
         self._turn = threading.Condition(self._lock)
         self._is_stepping = False
         self._next_id = 0
-        self._queues: dict[int, deque[NewToken]] = {}
+        # Those who wait for the right to compute, in the order in which they came.
+        self._tickets: deque[object] = deque()
+        self._listeners: dict[int, Put] = {}
         self._leaving: set[str] = set()
 
     # Requests
 
-    def submit(self, request: Request) -> int:
-        """Returns the request's id; its tokens come from `step`.
+    def submit(self, request: Request, put: Put | None = None) -> int:
+        """Returns the request's id; its tokens come from `step`, and go to `put` as they come.
 
-        Raises PromptTooLong with counts, or RequestError for experts that are not loaded.
+        The last of them says why it ended. Raises PromptTooLong with counts, or RequestError for
+        experts that are not loaded.
         """
         with self._lock:
             self.check(request)
             running = Running(self.new_id(), request)
             if request.max_seconds is not None:
                 running.deadline = self.clock() + request.max_seconds
+            if put is not None:
+                self._listeners[running.request_id] = put
             self.scheduler.add(running)
+            self._turn.notify_all()
             return running.request_id
 
     def check(self, request: Request, *, only_read: bool = False) -> None:
@@ -91,7 +98,8 @@ class Engine:
                 f"{what}; memory is planned for {room} tokens in all (setting kv_tokens)"
             )
         vocabulary = self.runtime.config.vocab_size
-        if strange := next((t for t in request.token_ids if not 0 <= t < vocabulary), None):
+        named = [*request.token_ids, *(token_id for token_id, _ in request.sampling.logit_bias)]
+        if (strange := next((t for t in named if not 0 <= t < vocabulary), None)) is not None:
             raise RequestError(f"token id {strange}; the vocabulary has {vocabulary}")
         loaded = set(self.runtime.expert_hashes) - self._leaving
         if missing := [digest for digest in request.experts if digest not in loaded]:
@@ -102,6 +110,18 @@ class Engine:
         with self._lock:
             if self.scheduler.drop(request_id):
                 self._hand_out(NewToken(request_id, -1, finish="cancelled"))
+
+    def progress(self, request_id: int) -> tuple[int, int] | None:
+        """Returns how many tokens of its prompt a request has read, and how many of them were in
+        the cache; None once it has ended."""
+        with self._lock:
+            running = self.scheduler.find(request_id)
+            return None if running is None else (running.num_read, running.num_cached)
+
+    @property
+    def num_waiting(self) -> int:
+        """How many requests wait for room."""
+        return len(self.scheduler.waiting)
 
     @property
     def has_work(self) -> bool:
@@ -186,6 +206,8 @@ class Engine:
         Returns them, and what a guide raised instead of the next.
         """
         running, draft = scheduled.running, scheduled.draft
+        if not running.request.max_new_tokens:
+            return [self._only_read(running)], None
         tokens: list[NewToken] = []
         for row in range(-1 - len(draft), 0):
             try:
@@ -199,13 +221,29 @@ class Engine:
             running.drafts.learn(draft, [token.token_id for token in tokens])
         return tokens, None
 
+    def _only_read(self, running: Running) -> NewToken:
+        return NewToken(
+            running.request_id,
+            -1,
+            finish="length",
+            num_cached=running.num_cached,
+            prompt_logprobs=tuple(running.prompt_logprobs),
+        )
+
     def _draw(self, running: Running, result: SpanResult, row: int) -> NewToken:
         request = running.request
         guided = request.guide(running.generated) if request.guide else GuideStep()
         if guided.is_finished:
             return NewToken(running.request_id, -1, finish="guide", num_cached=running.num_cached)
         logits_V = result.logits_LV[row]
-        token_id, logprob = sample(logits_V, request.sampling, running.num_known, guided.mask_V)
+        token_id, logprob = sample(
+            logits_V,
+            request.sampling,
+            running.num_known,
+            guided.mask_V,
+            prompt=request.token_ids,
+            generated=running.generated,
+        )
         top = ()
         if request.top_logprobs:
             top = likeliest_tokens(log_softmax(logits_V[None])[0], request.top_logprobs)
@@ -232,15 +270,26 @@ class Engine:
     # Many threads at once
 
     def _hand_out(self, token: NewToken) -> None:
-        queue = self._queues.get(token.request_id)
-        if queue is not None:
-            queue.append(token)
+        put = self._listeners.get(token.request_id)
+        if put is not None:
+            put(token)
+        if token.finish:
+            self._listeners.pop(token.request_id, None)
+
+    def drive(self, is_over: threading.Event) -> None:
+        """Steps whenever there is work until `is_over` is set; other users get their turns."""
+        while not is_over.is_set():
+            with self._turn:
+                if not self.has_work:
+                    self._turn.wait(timeout=0.1)
+                    continue
+            with self.turn():
+                self.step()
 
     def generate(self, request: Request) -> Iterator[NewToken]:
         """Yields the request's tokens; closing the iterator cancels the request."""
-        with self._lock:
-            request_id = self.submit(request)
-            queue = self._queues[request_id] = deque()
+        queue: deque[NewToken] = deque()
+        request_id = self.submit(request, queue.append)
         try:
             while True:
                 token = self._wait_for(queue)
@@ -249,14 +298,14 @@ class Engine:
                     return
         finally:
             with self._lock:
-                self._queues.pop(request_id)
+                self._listeners.pop(request_id, None)
                 self.scheduler.drop(request_id)
                 self._turn.notify_all()
 
     def _wait_for(self, queue: deque[NewToken]) -> NewToken:
         while True:
             with self._turn:
-                while not queue and self._is_stepping:
+                while not queue and (self._is_stepping or self._tickets):
                     self._turn.wait()
                 if queue:
                     return queue.popleft()
@@ -307,10 +356,17 @@ class Engine:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Waits until nobody computes; inside, the runtime and the pages are the caller's."""
+        """Waits until nobody computes and all who came before have; inside, the runtime and the
+        pages are the caller's."""
+        ticket = object()
         with self._turn:
-            while self._is_stepping:
-                self._turn.wait()
+            self._tickets.append(ticket)
+            try:
+                while self._is_stepping or self._tickets[0] is not ticket:
+                    self._turn.wait()
+            finally:
+                self._tickets.remove(ticket)
+                self._turn.notify_all()
             self._is_stepping = True
         try:
             yield
@@ -340,13 +396,14 @@ class Engine:
         with self._turn:
             self._leaving.add(expert_hash)
         while True:
-            with self._turn:
-                if not self.scheduler.using(expert_hash) and not self._is_stepping:
+            with self.turn(), self._lock:
+                if not self.scheduler.using(expert_hash):
                     if expert_hash in self.runtime.expert_hashes:
                         self.runtime.remove_expert(expert_hash)
                     self.pages.forget(expert_hash)
                     self._leaving.discard(expert_hash)
                     return
+            with self._turn:
                 self._turn.wait(timeout=0.1)
 
 

@@ -13,9 +13,12 @@ MOST_TOP_LOGPROBS = 20
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a token is drawn: temperature, then top-k, then top-p, then min-p.
+    """How a token is drawn: bias and penalties, temperature, then top-k, then top-p, then min-p.
 
     Temperature 0 takes the likeliest. top_k 0, top_p 1 and min_p 0 leave all tokens in.
+    `presence_penalty` is taken once from the logit of each token generated before,
+    `frequency_penalty` as often as it came. `repetition_penalty` divides the positive logits, and
+    multiplies the negative ones, of tokens that stand in the prompt or were generated (1: none).
     """
 
     temperature: float = 0.0
@@ -23,6 +26,11 @@ class Sampling:
     top_p: float = 1.0
     min_p: float = 0.0
     seed: int = 0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    # (token id, what is added to its logit).
+    logit_bias: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self):
         if not 0 <= self.temperature <= 100:
@@ -33,6 +41,25 @@ class Sampling:
             raise RequestError(f"top_p={self.top_p} must be above 0 and at most 1")
         if not 0 <= self.min_p <= 1:
             raise RequestError(f"min_p={self.min_p} must lie between 0 and 1")
+        for name in ("presence_penalty", "frequency_penalty"):
+            if not -2 <= getattr(self, name) <= 2:
+                raise RequestError(f"{name}={getattr(self, name)} must lie between -2 and 2")
+        if not 0 < self.repetition_penalty <= 10:
+            raise RequestError(
+                f"repetition_penalty={self.repetition_penalty} must be above 0 and at most 10"
+            )
+        for token_id, bias in self.logit_bias:
+            if not math.isfinite(bias):
+                raise RequestError(f"logit_bias of token {token_id} is {bias}, not a number")
+
+    @property
+    def changes_logits(self) -> bool:
+        return bool(
+            self.logit_bias
+            or self.presence_penalty
+            or self.frequency_penalty
+            or self.repetition_penalty != 1
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +69,9 @@ class GuideStep:
     mask_V: np.ndarray | None = None
     is_finished: bool = False
 
+
+# Receives a request's tokens from whichever thread computes; it must return at once.
+Put = Callable[["NewToken"], None]
 
 # Given the tokens generated so far; grammars and stop strings are written as guides.
 Guide = Callable[[Sequence[int]], GuideStep]
@@ -71,7 +101,8 @@ class Request:
         object.__setattr__(self, "experts", tuple(sorted(set(self.experts))))
         if not self.token_ids:
             raise RequestError("the prompt is empty; at least one token is needed")
-        if self.max_new_tokens < 1:
+        # None new is an answer only where the prompt's own tokens are asked about.
+        if self.max_new_tokens < (1 if self.prompt_logprobs is None else 0):
             raise RequestError(f"max_new_tokens={self.max_new_tokens} must be at least 1")
         for name in ("top_logprobs", "prompt_logprobs"):
             if not 0 <= (getattr(self, name) or 0) <= MOST_TOP_LOGPROBS:
@@ -95,9 +126,10 @@ class TokenLogprob:
 class NewToken:
     """One token of one request; `finish` on the last says why it ended.
 
-    "end": the model closed its turn (that token is given too); "length"; "guide", "time",
-    "cancelled" and "failed" carry no token (token_id -1). `shares` and `gates` stand in the order
-    of the request's experts and tell of the position that produced the token.
+    "end": the model closed its turn (that token is given too); "length" (without a token where none
+    was asked for); "guide", "time", "cancelled" and "failed" carry no token (token_id -1).
+    `shares` and `gates` stand in the order of the request's experts and tell of the position that
+    produced the token.
     """
 
     request_id: int

@@ -3,6 +3,8 @@
 V vocabulary.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tramontane.engine.request import Sampling
@@ -16,17 +18,26 @@ def uniform(seed: int, position: int) -> float:
 
 
 def sample(
-    logits_V: np.ndarray, sampling: Sampling, position: int, mask_V: np.ndarray | None = None
+    logits_V: np.ndarray,
+    sampling: Sampling,
+    position: int,
+    mask_V: np.ndarray | None = None,
+    *,
+    prompt: Sequence[int] = (),
+    generated: Sequence[int] = (),
 ) -> tuple[int, float]:
-    """Returns (token id, its log-probability before temperature and cuts).
+    """Returns (token id, its log-probability before bias, penalties, temperature and cuts).
 
-    `mask_V` is True where a token may come. Equal logits go to the smaller id at temperature 0.
+    `mask_V` is True where a token may come; penalties look at the tokens before. Equal logits go to
+    the smaller id at temperature 0.
     """
     allowed_V = logits_V
+    if sampling.changes_logits:
+        allowed_V = changed(logits_V, sampling, prompt, generated)
     if mask_V is not None:
         if not mask_V.any():
             raise ValueError("the guide allows no token at all")
-        allowed_V = np.where(mask_V, logits_V, np.float32(-np.inf))
+        allowed_V = np.where(mask_V, allowed_V, np.float32(-np.inf))
     if sampling.temperature == 0:
         token_id = int(allowed_V.argmax())
     else:
@@ -39,6 +50,24 @@ def sample(
         drawn = uniform(sampling.seed, position) * reach_V[-1]
         token_id = int(np.searchsorted(reach_V, drawn, side="right"))
     return token_id, float(log_softmax_at(logits_V[None], [token_id])[0])
+
+
+def changed(
+    logits_V: np.ndarray, sampling: Sampling, prompt: Sequence[int], generated: Sequence[int]
+) -> np.ndarray:
+    """Returns the logits after repetition penalty, the two other penalties and bias."""
+    changed_V = logits_V.astype(np.float32)
+    if sampling.repetition_penalty != 1:
+        ids = np.unique([*prompt, *generated]).astype(np.int64)
+        there = changed_V[ids]
+        penalty = np.float32(sampling.repetition_penalty)
+        changed_V[ids] = np.where(there > 0, there / penalty, there * penalty)
+    if generated and (sampling.presence_penalty or sampling.frequency_penalty):
+        ids, counts = np.unique(generated, return_counts=True)
+        changed_V[ids] -= sampling.presence_penalty + sampling.frequency_penalty * counts
+    for token_id, bias in sampling.logit_bias:
+        changed_V[token_id] += np.float32(bias)
+    return changed_V
 
 
 def likeliest_tokens(logprobs_V: np.ndarray, num_top: int) -> tuple[tuple[int, float], ...]:

@@ -109,6 +109,11 @@ class Scheduler:
     def everyone(self) -> list[Running]:
         return [*self.running.values(), *self.waiting]
 
+    def find(self, request_id: int) -> Running | None:
+        if running := self.running.get(request_id):
+            return running
+        return next((r for r in self.waiting if r.request_id == request_id), None)
+
     # Starting
 
     def start_waiting(self) -> None:
