@@ -24,6 +24,7 @@ COMMANDS = {
     "experts": ("experts",),
     "mixtures": ("mixture",),
     "export": ("export",),
+    "audit": ("audit",),
     "serve": ("serve",),
     "demo": ("demo",),
     "doctor": ("doctor",),

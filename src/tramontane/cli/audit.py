@@ -1,0 +1,221 @@
+"""audit: truthfulness, bias, ability, memory and routing of a mixture, expert by expert."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tramontane.audit.audit_file import AuditFile, open_audit, zip_folder
+from tramontane.audit.run import Plan, audit
+from tramontane.audit.subject import Subject, named
+from tramontane.audit.suite import Notes, NoteText
+from tramontane.audit.suites.all import SUITES, chosen
+from tramontane.cli.output import AsJson, say, say_json, say_table
+from tramontane.cli.parts import Parts, opened
+from tramontane.cli.progress import Reporter, duration
+from tramontane.errors import AuditError
+from tramontane.experts.corpus import salted_hashes
+
+RUN = "run"
+
+
+class RunsByDefault(TyperGroup):
+    """`tramontane audit NAME …` means `tramontane audit run NAME …`."""
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        if not arguments or (arguments[0] not in self.commands and arguments[0] != "--help"):
+            arguments = [RUN, *arguments]
+        return super().parse_args(context, arguments)
+
+
+app = typer.Typer(
+    help="Audit a mixture: truthfulness, bias, ability, memory, routing; compare, verify, act.\n\n"
+    "Example: tramontane audit --quick",
+    cls=RunsByDefault,
+    rich_markup_mode=None,
+)
+
+
+def register(main: typer.Typer) -> None:
+    main.add_typer(app, name="audit")
+
+
+@app.command(RUN)
+def run(
+    context: typer.Context,
+    mixture: Annotated[
+        str | None, typer.Argument(help="A mixture's name; the one in use if left out.")
+    ] = None,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(help="A suite or family, more than once if wanted; all if left out."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder or file of published suites; built-in samples stand in."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few items: minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="All items: hours.")] = False,
+    n: Annotated[int | None, typer.Option(help="Items of each suite.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Which items are drawn.")] = 0,
+    attribution: Annotated[
+        str, typer.Option(help="shapley, leave-one-out or none: which expert a score is from.")
+    ] = "shapley",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the audit, or a .zip."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a mixture on suites and say which expert each score is from.
+
+    Stopped with Ctrl-C, or killed, the same command goes on where it was.
+
+    Example: tramontane audit --suite bias --quick -o my-audit
+    """
+    if quick and full:
+        raise AuditError("--quick and --full contradict each other; give one of them")
+    plan = Plan(
+        suites=tuple(chosen(suite or [])),
+        scale="quick" if quick else "full" if full else "default",
+        n=n,
+        seed=seed,
+        attribution=attribution,
+    )
+    settings = dict(context.obj) | ({"mixture": mixture} if mixture else {})
+    with opened(settings) as parts, Reporter("audit", is_quiet=as_json) as report:
+        subject = subject_of(parts)
+        where = output or Path(f"audit-{subject.mixture.name}-{subject.mixture.hash[:8]}")
+        folder = where.with_name(f".{where.name}.unfinished") if where.suffix == ".zip" else where
+        if where.suffix == ".zip" and where.exists():
+            raise AuditError(f"{where} is there already; choose another name with -o")
+        done = audit(
+            subject, plan, folder, data=data or [], notes=notes_at_hand(parts), report=report
+        )
+        if where.suffix == ".zip":
+            done = packed(folder, where)
+        if as_json:
+            say_json({"audit": where, **done.content})
+        else:
+            show(done)
+            say()
+            say(f"{duration(report.clock.elapsed)}. For people: {where / 'report.html'}")
+
+
+def packed(folder: Path, path: Path) -> AuditFile:
+    """Makes a zip of a finished audit and removes the folder."""
+    zip_folder(folder, path)
+    shutil.rmtree(folder)
+    return open_audit(path)
+
+
+def subject_of(parts: Parts, mixture: Any = None) -> Subject:
+    """Returns the mixture in use with its experts loaded."""
+    mixture = mixture or parts.mixture()
+    names = {record.hash: record.name for record in parts.shelf.ls()}
+    return Subject(
+        mixture, parts.checkpoint.name, named(mixture, names), parts.engine, parts.tokenizer
+    )
+
+
+def notes_at_hand(parts: Parts) -> Notes:
+    """Returns the library's notes, with what each expert's manifest tells of having learnt them."""
+    if not parts.settings.library_file.exists():
+        return {}
+    records = {record.name: record for record in parts.shelf.ls()}
+    notes: dict[str, list[NoteText]] = {}
+    for collection in parts.library.collections():
+        record = records.get(collection.name)
+        learnt = set(record.manifest["notes"]["salted_sha256"]) if record else set()
+        notes[collection.name] = [
+            NoteText(
+                note.text, salted_hashes([note], collection.salt)[0] in learnt if record else None
+            )
+            for note in parts.library.notes(collection.name)
+        ]
+    return notes
+
+
+def show(done: AuditFile) -> None:
+    """Prints what was found, for a terminal."""
+    mixture, settings = done.content["mixture"], done.content["settings"]
+    experts = ", ".join(done.expert_names) or "no expert"
+    say(f"{mixture['name']} {mixture['hash'][:16]}: {mixture['base']['name']} with {experts}")
+    say(f"seed {settings['seed']}, {settings['scale']} audit")
+    for name in settings["suites"]:
+        told = done.suites[name]
+        left = len(told["left_out"])
+        say()
+        built_in = " (built-in sample)" if any(f["is_built_in"] for f in told["files"]) else ""
+        say(f"{told['title']}{built_in}: {told['n']} of {told['there_are']} items")
+        if left:
+            first = told["left_out"][0]
+            say(f"  {left} rows left out or remarked on, the first: {first['row']} {first['why']}")
+        cautions = {figure["caution"] for figure in told["figures"]} - {""}
+        for caution in cautions:
+            say(f"  {caution}")
+        if told["n"]:
+            say_table(("  figure", "value", "95 % interval", "beside it"), rows_of(told))
+        for part in told["attribution"]:
+            if part["p"] is not None and part["p"] < 0.05 and part["change"]:
+                say(
+                    f"  without {part['expert']}: {part['measure']} {part['before']:.3f} → "
+                    f"{part['after']:.3f} (p {part['p']:.2g}, corrected)"
+                )
+
+
+def rows_of(told: dict[str, Any]) -> list[tuple[str, ...]]:
+    base = {figure["name"]: figure for figure in told["base_figures"]}
+    rows = []
+    for figure in told["figures"]:
+        beside = []
+        if figure["baseline"] is not None:
+            beside.append(f"{figure['baseline_title'] or 'trivial'} {shown(figure, 'baseline')}")
+        if figure["name"] in base:
+            beside.append(f"the base alone {shown(base[figure['name']], 'value')}")
+        rows.append(
+            (
+                f"  {figure['title']}",
+                shown(figure, "value"),
+                f"{shown(figure, 'low')} to {shown(figure, 'high')}",
+                "; ".join(beside),
+            )
+        )
+    return rows
+
+
+def shown(figure: dict[str, Any], key: str) -> str:
+    value = figure[key]
+    if value is None:
+        return "unknown"
+    return f"{value:.2f}" if figure["unit"] else f"{value:.1%}"
+
+
+@app.command("suites")
+def suites(as_json: AsJson = False) -> None:
+    """List the suites: what each asks, and what its published files are called.
+
+    Example: tramontane audit suites
+    """
+    if as_json:
+        say_json([described(name) for name in SUITES])
+        return
+    for name, suite in SUITES.items():
+        say(f"{name:12} {suite.family:8} {suite.title}")
+        say(f"{'':22}{suite.about}")
+        say(f"{'':22}{', '.join(suite.files) or 'notes in the library'}; {suite.source}")
+
+
+def described(name: str) -> dict[str, Any]:
+    suite = SUITES[name]
+    return {
+        "name": name,
+        "family": suite.family,
+        "title": suite.title,
+        "about": suite.about,
+        "source": suite.source,
+        "files": suite.files,
+        "items": {"quick": suite.quick, "default": suite.default},
+    }
