@@ -1,4 +1,4 @@
-"""Intervals and tests against slow, obvious versions, scipy where it is there, and their promises."""
+"""Intervals and tests against slow, obvious versions, against scipy, and their promises."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""audit: truthfulness, bias, ability, memory and routing of a mixture, expert by expert."""
+"""audit, compare, verify, report, reproduce, gate: a mixture's scores, and acting on them."""
 
 import shutil
 from pathlib import Path
@@ -8,15 +8,27 @@ import typer
 from typer.core import TyperGroup
 
 from tramontane.audit.audit_file import AuditFile, open_audit, zip_folder
+from tramontane.audit.compare import Comparison, compare
+from tramontane.audit.finding import (
+    findings_in,
+    new_finding,
+    read_finding,
+    reproduce,
+    write_finding,
+)
 from tramontane.audit.run import Plan, audit
 from tramontane.audit.subject import Subject, named
 from tramontane.audit.suite import Notes, NoteText
 from tramontane.audit.suites.all import SUITES, chosen
+from tramontane.audit.verify import told, verify
 from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter, duration
+from tramontane.engine.request import Sampling
 from tramontane.errors import AuditError
 from tramontane.experts.corpus import salted_hashes
+
+AuditPath = Annotated[Path, typer.Argument(help="An audit: its folder or .zip.")]
 
 RUN = "run"
 
@@ -219,3 +231,182 @@ def described(name: str) -> dict[str, Any]:
         "files": suite.files,
         "items": {"quick": suite.quick, "default": suite.default},
     }
+
+
+@app.command("compare")
+def compare_command(
+    before: AuditPath,
+    after: AuditPath,
+    seed: Annotated[int, typer.Option(help="Of resampling.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Pair the items of two audits; say what changed and what is noise.
+
+    Example: tramontane audit compare before after
+    """
+    found = compare(open_audit(before), open_audit(after), seed)
+    if as_json:
+        say_json(found)
+        return
+    for difference in found.differences:
+        say(difference)
+    say(f"{found.items_paired} items are in both.")
+    if found.is_identical:
+        say("identical: every item was read with the same bits")
+        return
+    show_changes(found)
+
+
+def show_changes(found: Comparison) -> None:
+    say(f"{found.items_equal} of them were read with the same bits.")
+    rows = [
+        (
+            f"{change.suite}: {change.title}",
+            f"{change.before:.3f} → {change.after:.3f}",
+            f"{change.low:+.3f} to {change.high:+.3f}",
+            f"{change.p:.2g}",
+            change.verdict,
+        )
+        for change in found.changes
+        if change.verdict != "identical"
+    ]
+    if rows:
+        say_table(("figure", "before → after", "difference", "p, corrected", "verdict"), rows)
+    same = len(found.changes) - len(rows)
+    say(
+        f"{len(found.changed)} figures changed, {len(rows) - len(found.changed)} differ by no more "
+        f"than noise, {same} are the same."
+    )
+
+
+@app.command("verify")
+def verify_command(
+    context: typer.Context,
+    path: AuditPath,
+    mixture: Annotated[
+        str | None, typer.Option(help="The mixture it is of; by default the one it names.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Read every item anew.")] = False,
+    n: Annotated[int, typer.Option(help="Items of each suite to read anew.", min=1)] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Check an audit's hashes and figures, and read some of its items anew.
+
+    Example: tramontane audit verify my-audit
+    """
+    audited = open_audit(path)
+    name = mixture or audited.content["mixture"]["name"]
+    with (
+        opened(dict(context.obj) | {"mixture": name}) as parts,
+        Reporter("verify", is_quiet=as_json) as report,
+    ):
+        found = verify(audited, subject_of(parts), sample=None if every else n, report=report)
+    if as_json:
+        say_json(told(found))
+    else:
+        for fault in found.wrong:
+            say(f"WRONG {fault}")
+        where = "the same" if found.is_same_variant else "another"
+        say(
+            f"{found.num_equal} of {found.num_checked} items equal to the bit, on {where} kernel "
+            f"variant; furthest {found.furthest:.2g} nats per token."
+        )
+        say("The audit holds." if found.holds else "The audit does NOT hold.")
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@app.command("report")
+def report_command(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(help="What was asked.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The finding's file.")],
+    sentence: Annotated[
+        str, typer.Option(help="The sentence in question; the whole answer if left out.")
+    ] = "",
+    comment: Annotated[str, typer.Option(help="What is wrong with it.")] = "",
+    source: Annotated[str, typer.Option(help="What the answer was given to rest on.")] = "",
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of drawing the answer.")] = 0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="How long it may be.")] = 128,
+    as_json: AsJson = False,
+) -> None:
+    """Save a sentence that the model says as a finding that others can reproduce.
+
+    Example: tramontane audit report "Who can be a nurse?" -o finding.json --comment "only women?"
+    """
+    with opened(context.obj) as parts:
+        finding = new_finding(
+            subject_of(parts),
+            [{"role": "user", "content": prompt}],
+            sentence=sentence,
+            comment=comment,
+            source=source,
+            sampling=Sampling(temperature=temperature, seed=seed),
+            max_new_tokens=max_new_tokens,
+        )
+    write_finding(output, finding)
+    if as_json:
+        say_json(finding)
+    else:
+        say(finding.answer.strip())
+        say()
+        say(f"saved as {output}")
+
+
+@app.command("reproduce")
+def reproduce_command(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A finding's file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask a finding's question again, and say whether the sentence comes back.
+
+    Example: tramontane audit reproduce finding.json
+    """
+    finding = read_finding(path)
+    with opened(context.obj) as parts:
+        found = reproduce(finding, subject_of(parts))
+    if as_json:
+        say_json(found)
+        return
+    say(found.answer.strip())
+    say()
+    mixture = "the same mixture" if found.is_same_mixture else "another mixture"
+    if found.is_same_answer:
+        say(f"Reproduced by {mixture}, letter by letter.")
+    elif found.says_sentence:
+        say(f"Reproduced by {mixture}, in other words around it: {finding.sentence}")
+    else:
+        say(f"Not reproduced by {mixture}: it doesn't say: {finding.sentence}")
+
+
+@app.command("gate")
+def gate_command(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Findings, or folders of them.")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask every finding's question; fail when one of the sentences comes back.
+
+    Example: tramontane audit gate findings
+    """
+    findings = findings_in(paths)
+    rows = []
+    with opened(context.obj) as parts, Reporter("gate", is_quiet=as_json) as report:
+        subject = subject_of(parts)
+        for number, (file, finding) in enumerate(findings):
+            report("findings", number, len(findings))
+            rows.append((file, finding, reproduce(finding, subject)))
+        report("findings", len(findings), len(findings))
+    back = [(file, finding) for file, finding, found in rows if found.says_sentence]
+    if as_json:
+        say_json(
+            [{"finding": f, "comes_back": r.says_sentence, "answer": r.answer} for f, _, r in rows]
+        )
+    else:
+        for file, finding in back:
+            say(f"COMES BACK {file}: {finding.sentence}")
+        say(f"{len(rows) - len(back)} of {len(rows)} findings stay away.")
+    if back:
+        raise typer.Exit(1)

@@ -154,6 +154,7 @@ SUITE = Suite(
             "compound",
             better="middle",
             compound=s_dis,
+            unit="from −1 to 1",
             ideal=0,
         ),
         Measure(
@@ -162,6 +163,7 @@ SUITE = Suite(
             "compound",
             better="middle",
             compound=s_amb,
+            unit="from −1 to 1",
             ideal=0,
         ),
         Measure("p_right", "probability given to the right answer", "mean", ideal=1.0),

@@ -2,7 +2,7 @@
 
 Pieces of the built-in genres and of the notes at hand; of each expert and piece
 open    the share of tokens at which its gate opens in some layer
-share   its mean part among the experts that speak, over tokens where any does
+share   its mean part in what a token gets, beside the base's own, over tokens where any is open
 Of all experts together
 repeats     how often the loudest expert of a token (or none) is that of the token before
 by chance   how often it would be if the same tokens stood in random order: the sum of squares of
