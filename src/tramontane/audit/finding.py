@@ -114,7 +114,7 @@ def new_finding(
         )
     return Finding(
         messages=tuple(dict(message) for message in messages),
-        sampling=asdict(sampling),
+        sampling=json.loads(json.dumps(asdict(sampling))),
         max_new_tokens=max_new_tokens,
         answer=answer,
         sentence=sentence,
@@ -133,7 +133,7 @@ def says(answer: str, sentence: str) -> bool:
 
 def reproduce(finding: Finding, subject: Subject) -> Reproduced:
     """Asks the same again of a mixture, which may be another by now."""
-    sampling = Sampling(**finding.sampling)
+    sampling = sampling_of(finding)
     answer, _ = ask(subject, finding.messages, sampling, finding.max_new_tokens)
     return Reproduced(
         answer,
@@ -142,6 +142,13 @@ def reproduce(finding: Finding, subject: Subject) -> Reproduced:
         subject.mixture.hash == finding.mixture["hash"],
         same_bits(subject.made_with(), finding.made_with),
     )
+
+
+def sampling_of(finding: Finding) -> Sampling:
+    """Returns how the answer was drawn; JSON has lists where ours are tuples."""
+    told = dict(finding.sampling)
+    biases = told.pop("logit_bias", ())
+    return Sampling(**told, logit_bias=tuple((int(token), float(b)) for token, b in biases))
 
 
 def write_finding(path: Path, finding: Finding) -> None:
@@ -158,7 +165,7 @@ def read_finding(path: Path) -> Finding:
         if said != FORMAT:
             raise AuditError(f"{path}: format {said!r}; this version reads {FORMAT!r}")
         finding = Finding(**content)
-        Sampling(**finding.sampling)
+        sampling_of(finding)
         messages = tuple(
             {"role": str(m["role"]), "content": str(m["content"])} for m in finding.messages
         )
