@@ -45,6 +45,16 @@ class Settings(BaseModel):
     )
     host: str = Field("127.0.0.1", description="address the page listens on; loopback unless told")
     port: int = Field(8787, ge=0, le=65535, description="port the page listens on")
+    names: str = Field(
+        "",
+        description="further names, by commas, under which a reverse proxy hands requests on; "
+        "with any, everybody needs a key",
+    )
+    needs_key: bool = Field(False, description="everybody needs a key, on this machine too")
+    most_answers: int = Field(
+        128, ge=1, le=4096, description="answers under way and waiting; beyond, 429"
+    )
+    answer_seconds: float = Field(600, gt=0, description="longest time an answer may take")
 
     @field_validator("home")
     @classmethod

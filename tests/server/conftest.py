@@ -7,7 +7,7 @@ from fake_desk import FakeDesk
 from running_server import HOME, PORT
 from starlette.testclient import TestClient
 
-from tramontane.server.app import make_app
+from tramontane.server.app import Access, make_app
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def desk() -> FakeDesk:
 @pytest.fixture
 def client(desk: FakeDesk) -> Iterator[TestClient]:
     """Sends the Host and Origin that a browser sends from the page."""
-    app = make_app(desk, host="127.0.0.1", port=PORT)
+    app = make_app(desk, Access(host="127.0.0.1", port=PORT))
     headers = {"Origin": HOME}
     with TestClient(app, base_url=HOME, headers=headers, raise_server_exceptions=False) as client:
         yield client

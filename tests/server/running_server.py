@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import uvicorn
 from fake_desk import FakeDesk
 
-from tramontane.server.serve import listen, make_server
+from tramontane.server.app import Access, make_app
+from tramontane.server.serve import address, listen, make_server
 
 # What an app is told that listens nowhere: tests hand it requests themselves.
 PORT = 8787
@@ -33,7 +34,8 @@ class Running:
 
 
 @contextmanager
-def running(desk: FakeDesk) -> Iterator[Running]:
+def running(desk: FakeDesk, **options) -> Iterator[Running]:
+    """`options` are those of make_app."""
     listener = listen("127.0.0.1", 0)
     is_ready = threading.Event()
     found: list[str] = []
@@ -42,7 +44,9 @@ def running(desk: FakeDesk) -> Iterator[Running]:
         found.append(address)
         is_ready.set()
 
-    server = make_server(desk, "127.0.0.1", listener, when_ready)
+    port = listener.getsockname()[1]
+    app = make_app(desk, Access(host="127.0.0.1", port=port), **options)
+    server = make_server(app, lambda: when_ready(address("127.0.0.1", port)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

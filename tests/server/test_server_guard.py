@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from running_server import HOME, PORT
 from starlette.testclient import TestClient
 
-from tramontane.server.app import make_app
+from tramontane.server.app import Access, make_app
 from tramontane.server.guard import Guard, split_host
 
 NEEDED = {
@@ -22,7 +22,7 @@ NEEDED = {
 
 def bare_client(desk: FakeDesk, host: str = "127.0.0.1", port: int = PORT) -> TestClient:
     """Sends neither Origin nor anything else unasked."""
-    return TestClient(make_app(desk, host=host, port=port), base_url=HOME)
+    return TestClient(make_app(desk, Access(host=host, port=port)), base_url=HOME)
 
 
 @pytest.mark.parametrize("host", [f"127.0.0.1:{PORT}", f"localhost:{PORT}", f"[::1]:{PORT}"])

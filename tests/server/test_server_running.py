@@ -15,7 +15,7 @@ from fake_desk import FakeDesk
 from running_server import Running, running
 
 from tramontane.errors import BackendUnavailable, ConfigError
-from tramontane.server.serve import address, listen, warning_for
+from tramontane.server.serve import address, check_access, listen
 
 PATIENCE_SECONDS = 20
 
@@ -53,11 +53,16 @@ def test_addresses_open_in_a_browser():
     assert address("0.0.0.0", 8787) == "http://localhost:8787/"
 
 
-def test_opening_the_page_to_others_comes_with_a_warning():
-    assert warning_for("127.0.0.1") is None
-    assert warning_for("localhost") is None
-    assert warning_for("127.0.0.2") is None
-    assert "no password" in (warning_for("0.0.0.0") or "")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2", "::1"])
+def test_on_this_machine_alone_nobody_needs_a_key(host: str):
+    assert check_access(host, [], num_keys=0) is False
+
+
+@pytest.mark.parametrize(("host", "names"), [("0.0.0.0", []), ("127.0.0.1", ["notes.example"])])
+def test_where_others_can_come_a_key_must_be_there(host: str, names: list[str]):
+    with pytest.raises(ConfigError, match="tramontane keys add"):
+        check_access(host, names, num_keys=0)
+    assert check_access(host, names, num_keys=1) is True
 
 
 def test_a_reader_who_leaves_ends_the_work(desk: FakeDesk):
@@ -128,8 +133,12 @@ def test_many_questions_at_once_all_get_their_own_answer(desk: FakeDesk):
 def test_ctrl_c_stops_it_without_a_traceback():
     code = (
         "from fake_desk import FakeDesk\n"
-        "from tramontane.server.serve import serve\n"
-        "serve(FakeDesk(), '127.0.0.1', 0, lambda address: print(address, flush=True))\n"
+        "from tramontane.server.app import Access, make_app\n"
+        "from tramontane.server.serve import address, listen, serve\n"
+        "listener = listen('127.0.0.1', 0)\n"
+        "port = listener.getsockname()[1]\n"
+        "app = make_app(FakeDesk(), Access(host='127.0.0.1', port=port))\n"
+        "serve(app, listener, lambda: print(address('127.0.0.1', port), flush=True))\n"
         "print('ended well', flush=True)\n"
     )
     here = Path(__file__).parent

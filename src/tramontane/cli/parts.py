@@ -132,6 +132,8 @@ class Parts:
         if not self.has_base:
             return ()
         wanted = self.mixture().experts
+        if not wanted:
+            return ()
         names = {r.hash: r.name for r in self.shelf.ls() if not r.is_withdrawn}
         return tuple(ExpertInPlace(names[digest], digest) for digest in wanted if digest in names)
 

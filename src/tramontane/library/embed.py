@@ -38,6 +38,12 @@ class WordLlamaEmbedder:
                     row /= max(float(np.linalg.norm(row)), 1e-12)
         return rows
 
+    def num_tokens(self, texts: list[str]) -> list[int]:
+        """Returns how many of its own tokens each text has; one without any has no vector."""
+        _, tokenizer = self._loaded()
+        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [len(encoding.ids) for encoding in encodings]
+
     def _loaded(self):
         with self._loading:
             if self._model is None:

@@ -16,6 +16,8 @@ import numpy as np
 from tramontane.errors import LibraryError, NotesError, NotFound
 from tramontane.files import held_alone
 from tramontane.library.database import Database
+from tramontane.library.jobs import Jobs
+from tramontane.library.keys import Keys
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
 from tramontane.library.search import Searcher, rarity
 from tramontane.library.sync import Place, sync, tidy
@@ -40,6 +42,8 @@ class Library:
         self._model = getattr(embed, "name", "unnamed")
         self._database = Database(self.file)
         self._searcher = Searcher(self._database, embed, self._model)
+        self.keys = Keys(self._database)
+        self.jobs = Jobs(self._database)
 
     def __enter__(self) -> "Library":
         return self

@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
@@ -15,16 +16,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tramontane.errors import Busy, NotFound, TramontaneError
+from tramontane.errors import TramontaneError
+from tramontane.library.keys import Keys
+from tramontane.server.api import Api
+from tramontane.server.bodies import Bodies
 from tramontane.server.desk import Desk, Report
-from tramontane.server.guard import HEADERS, MAX_BODY_BYTES, Guard, Refusal, too_large
+from tramontane.server.guard import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
+from tramontane.server.jobs import JobDesk, JobsApi
+from tramontane.server.limits import Limits
+from tramontane.server.metrics import Metrics
+from tramontane.server.model import Embedder, Model
+from tramontane.server.openapi import document_of
 from tramontane.server.pages import read_page, serve_file
-from tramontane.server.stream import NOT_OURS, Emit, error_of, stream
+from tramontane.server.refusal import Refusal, error_body, error_of, not_ours, status_of
+from tramontane.server.service import Service
+from tramontane.server.stream import Emit, stream
+from tramontane.server.told import Told
 from tramontane.server.wire import (
     AskBody,
     CollectionBody,
     NothingBody,
     SearchBody,
+    SignInBody,
     SomeBody,
     SyncBody,
     collection_of,
@@ -43,21 +56,74 @@ SECONDS_BETWEEN_REPORTS = 0.1
 JSON = "application/json"
 
 
-def make_app(desk: Desk, *, host: str, port: int) -> Starlette:
-    """Returns the app for a server that listens on `port` of `host`; both guard its requests."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Under which names the server is reached, and whether whoever comes needs a key."""
+
+    host: str
+    port: int
+    # Further names, under which a reverse proxy hands requests on.
+    names: Sequence[str] = ()
+    keys: Keys | None = None
+    needs_key: bool = False
+
+
+def make_app(
+    desk: Desk,
+    access: Access,
+    *,
+    open_model: Callable[[], Model] | None = None,
+    embedder: Embedder | None = None,
+    jobs: JobDesk | None = None,
+    limits: Limits | None = None,
+) -> Starlette:
+    """Returns the app of a server; `open_model` opens the base, in a thread, once it has begun.
+
+    Without it the page is served alone; so are jobs.
+    """
     # At its debug level it would write every event, and so people's notes, into the log.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
+    limits = limits or Limits()
     pool = ThreadPoolExecutor(MAX_STREAMS, thread_name_prefix="stream")
-    page = Page(desk, pool)
+    bodies, metrics = Bodies(limits), Metrics()
+    page = Page(desk, pool, bodies, access.keys)
+    routes = page.routes()
+    service = None
+    if open_model is not None and embedder is not None:
+        service = Service(open_model, limits, metrics)
+        routes += Api(service, desk, embedder, bodies, pool).routes()
+    if jobs is not None:
+        routes += JobsApi(jobs, bodies).routes()
+    document = document_of(routes)
+    routes += [
+        Route("/openapi.json", lambda _: Response(document, media_type=JSON)),
+        Route("/{path:path}", page.file),
+    ]
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        if service is not None:
+            service.start()
         yield
+        if service is not None:
+            service.stop()
         pool.shutdown(wait=False, cancel_futures=True)
 
     return Starlette(
-        routes=page.routes(),
-        middleware=[Middleware(Guard, host=host, port=port)],
+        routes=routes,
+        middleware=[
+            Middleware(Told, metrics=metrics),
+            Middleware(
+                Guard,
+                host=access.host,
+                port=access.port,
+                names=access.names,
+                keys=access.keys,
+                needs_key=access.needs_key,
+                open_paths=["/", "/health", "/api/sign-in", *page.files],
+                most_body_bytes=limits.most_body_bytes,
+            ),
+        ],
         exception_handlers={
             TramontaneError: say_error,
             Refusal: say_refusal,
@@ -72,8 +138,10 @@ class Page:
     """The endpoints: each parses a request, calls the desk in a thread, and makes its answer
     plain."""
 
-    def __init__(self, desk: Desk, pool: ThreadPoolExecutor):
-        self.desk, self.pool = desk, pool
+    def __init__(
+        self, desk: Desk, pool: ThreadPoolExecutor, bodies: Bodies, keys: Keys | None = None
+    ):
+        self.desk, self.pool, self.bodies, self.keys = desk, pool, bodies, keys
         self.files = read_page()
 
     def routes(self) -> list[Route]:
@@ -90,8 +158,24 @@ class Page:
             Route("/api/experts", self.experts),
             Route("/api/experts/{name}/withdraw", self.withdraw, methods=["POST"]),
             Route("/api/experts/{name}/restore", self.restore, methods=["POST"]),
-            Route("/{path:path}", self.file),
+            Route("/api/sign-in", self.sign_in, methods=["POST"]),
         ]
+
+    async def body_of(self, request: Request, kind: type[SomeBody]) -> SomeBody:
+        return read_body(await self.bodies.of(request, MAX_BODY_BYTES), kind)
+
+    async def sign_in(self, request: Request) -> Response:
+        """Keeps a key in a cookie that no script can read and no other site can send."""
+        asked = await self.body_of(request, SignInBody)
+        key = self.keys.find(asked.key) if self.keys is not None else None
+        if key is None:
+            raise Refusal(401, "NoKey", "the key is not known here, or was revoked")
+        answer = as_json({"name": key.name, "scope": key.scope})
+        is_secure = request.headers.get("origin", "").startswith("https:")
+        answer.set_cookie(
+            COOKIE, asked.key, httponly=True, samesite="strict", secure=is_secure, path="/"
+        )
+        return answer
 
     async def file(self, request: Request) -> Response:
         path = request.path_params["path"]
@@ -110,7 +194,7 @@ class Page:
         return as_json({"collections": [collection_of(collection) for collection in found]})
 
     async def add_collection(self, request: Request) -> Response:
-        asked = await body_of(request, CollectionBody)
+        asked = await self.body_of(request, CollectionBody)
         folder = read_folder(asked.folder)
 
         def work(emit: Emit) -> None:
@@ -120,7 +204,7 @@ class Page:
         return await stream(request, work, self.pool)
 
     async def sync(self, request: Request) -> Response:
-        asked = await body_of(request, SyncBody)
+        asked = await self.body_of(request, SyncBody)
 
         def work(emit: Emit) -> None:
             report = self.desk.sync(asked.name, progress_to(emit), dry_run=asked.dry_run)
@@ -139,12 +223,12 @@ class Page:
         return as_json(note_of(note, with_text=True) | {"has_changed": has_changed})
 
     async def search(self, request: Request) -> Response:
-        asked = await body_of(request, SearchBody)
+        asked = await self.body_of(request, SearchBody)
         hits = await run_in_threadpool(self.desk.search, asked.words, asked.collections)
         return as_json({"hits": hits})
 
     async def ask(self, request: Request) -> Response:
-        asked = await body_of(request, AskBody)
+        asked = await self.body_of(request, AskBody)
 
         def work(emit: Emit) -> None:
             events = self.desk.ask(
@@ -163,24 +247,14 @@ class Page:
         return as_json({"experts": await run_in_threadpool(self.desk.experts)})
 
     async def withdraw(self, request: Request) -> Response:
-        await body_of(request, NothingBody)
+        await self.body_of(request, NothingBody)
         name = request.path_params["name"]
         return as_json(await run_in_threadpool(self.desk.withdraw, name))
 
     async def restore(self, request: Request) -> Response:
-        await body_of(request, NothingBody)
+        await self.body_of(request, NothingBody)
         name = request.path_params["name"]
         return as_json({"expert": await run_in_threadpool(self.desk.restore, name)})
-
-
-async def body_of(request: Request, kind: type[SomeBody]) -> SomeBody:
-    """Returns the request's body, read no further than the bound whatever its header claimed."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > MAX_BODY_BYTES:
-            raise too_large()
-    return read_body(bytes(data), kind)
 
 
 def progress_to(emit: Emit) -> Report:
@@ -203,22 +277,23 @@ def as_json(value: Any, status: int = 200, headers: Mapping[str, str] | None = N
 
 async def say_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, TramontaneError)
-    status = 404 if isinstance(error, NotFound) else 409 if isinstance(error, Busy) else 400
-    return as_json({"error": error_of(error)}, status)
+    return as_json({"error": error_of(error)}, status_of(error))
 
 
 async def say_refusal(_request: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, Refusal)
-    return as_json({"error": {"kind": refusal.kind, "message": str(refusal)}}, refusal.status)
+    told = error_body(refusal.status, refusal.kind, str(refusal), refusal.code)
+    return as_json({"error": told}, refusal.status, refusal.headers)
 
 
 async def say_http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = "NotFound" if error.status_code == 404 else "WrongRequest"
-    return as_json({"error": {"kind": kind, "message": error.detail}}, error.status_code)
+    told = error_body(error.status_code, kind, error.detail)
+    return as_json({"error": told}, error.status_code, error.headers)
 
 
 async def say_unexpected(_request: Request, _error: Exception) -> Response:
     # Starlette logs nothing itself and raises the error on, to uvicorn's log.
     # It answers outside the guard, hence the headers here.
-    return as_json({"error": NOT_OURS}, 500, HEADERS)
+    return as_json({"error": not_ours()}, 500, HEADERS)

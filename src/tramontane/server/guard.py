@@ -1,22 +1,35 @@
-"""Who may talk to the page: this machine's browser, from the page itself, and nobody else.
+"""Who may talk to the server: this machine's browser, from the page itself, and programs.
 
 The notes of a person stand behind this server, and any website they visit can make their browser
 send requests to it. Three things keep such a website out: the Host header must be a name of ours (a
 name that was rebound to 127.0.0.1 is not), whatever changes or streams must come from the page
-itself (Origin), and no answer is ever open to another origin.
+itself (Origin), and no answer is ever open to another origin. Programs send no Origin; a browser
+that sends JSON elsewhere always does.
+
+Where others than this machine can reach the server, everybody shows a key. One whose scope is "ask"
+may read and ask; whatever changes something wants "manage", and so does every path not named here.
 """
 
 import ipaddress
+from collections.abc import Iterable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tramontane.library.keys import PREFIX, Key, Keys
+from tramontane.server.refusal import Refusal, error_body
 from tramontane.server.wire import to_json
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 WILDCARDS = ("0.0.0.0", "::", "")
 MAX_BODY_BYTES = 64 * 1024
-# Programs that are no browser send no Origin; this header says they meant it. A website can't set
+# What programs use that know OpenAI's interface and nothing of this server.
+PROGRAM_PATHS = ("/v1/", "/tokenize", "/detokenize")
+# Read or asked with either scope; their POSTs change nothing.
+ASK_PATHS = ("/api/ask", "/api/search", *PROGRAM_PATHS)
+COOKIE = "tramontane_key"
+# Programs of the page's own interface send this header to say they meant it. A website can't set
 # it without asking first (CORS preflight), and we never agree.
 CLIENT_HEADER = "x-tramontane-client"
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -43,19 +56,27 @@ HEADERS = {
 }
 
 
-class Refusal(Exception):
-    """A request that is not served: status and what to say."""
-
-    def __init__(self, status: int, kind: str, message: str):
-        super().__init__(message)
-        self.status, self.kind = status, kind
-
-
 class Guard:
     """Lets a request through to `app`, or answers it with the reason why not."""
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int):
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        host: str,
+        port: int,
+        names: Sequence[str] = (),
+        keys: Keys | None = None,
+        needs_key: bool = False,
+        open_paths: Iterable[str] = (),
+        most_body_bytes: int = MAX_BODY_BYTES,
+    ):
+        """`names` are further names under which a reverse proxy hands requests on; `open_paths`
+        need no key: the page's own files, and whether the server lives."""
         self.app, self.host, self.port = app, host, port
+        self.names = frozenset(name.lower() for name in names)
+        self.keys, self.needs_key, self.open_paths = keys, needs_key, frozenset(open_paths)
+        self.most_body_bytes = most_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -71,13 +92,15 @@ class Guard:
             await send(message)
 
         try:
-            self.check(scope["method"], Headers(scope=scope))
+            headers = Headers(scope=scope)
+            self.check(scope["method"], headers, scope["path"])
+            self.check_key(scope["method"], headers, scope["path"])
         except Refusal as refusal:
             await refuse(refusal, send_guarded)
             return
         await self.app(scope, receive, send_guarded)
 
-    def check(self, method: str, headers: Headers) -> None:
+    def check(self, method: str, headers: Headers, path: str) -> None:
         """Raises Refusal for a request that didn't come from the page or a program that meant
         it."""
         hosts = headers.getlist("host")
@@ -89,7 +112,7 @@ class Guard:
                 f"127.0.0.1:{self.port} and localhost:{self.port} only",
             )
         origin = headers.get("origin")
-        if origin is not None and origin.lower() != f"http://{hosts[0].lower()}":
+        if origin is not None and not self.is_own_origin(origin.lower(), hosts[0].lower()):
             raise Refusal(
                 403, "WrongOrigin", f"requests from {origin} are refused; open the page itself"
             )
@@ -97,8 +120,14 @@ class Guard:
             # Reading is safe from other origins (no answer is open to them); a navigation is too.
             return
         if method != "POST":
-            raise Refusal(405, "WrongMethod", f"{method} is not used here; GET and POST are")
-        if origin is None and CLIENT_HEADER not in headers:
+            raise Refusal(
+                405,
+                "WrongMethod",
+                f"{method} is not used here; GET and POST are",
+                headers={"allow": "GET, HEAD, POST"},
+            )
+        meant = CLIENT_HEADER in headers or "authorization" in headers
+        if origin is None and not meant and not is_under(path, PROGRAM_PATHS):
             raise Refusal(
                 403,
                 "WrongOrigin",
@@ -109,14 +138,50 @@ class Guard:
             raise Refusal(
                 415, "WrongType", f"the body is {kind or 'of no type'}; send application/json"
             )
+        most_bytes = self.most_body_bytes if is_under(path, PROGRAM_PATHS) else MAX_BODY_BYTES
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-            raise too_large()
+        if not length.isdigit() or int(length) > most_bytes:
+            raise too_large(most_bytes)
+
+    def check_key(self, method: str, headers: Headers, path: str) -> None:
+        """Raises Refusal where a key is needed and none came, or one that isn't, or may not."""
+        if path in self.open_paths:
+            return
+        text = key_in(headers)
+        key = self.keys.find(text) if self.keys is not None and text else None
+        if key is None:
+            # Clients of OpenAI's interface always send some key; a wrong one of ours is no chance.
+            if self.needs_key or text.startswith(PREFIX):
+                raise Refusal(
+                    401,
+                    "NoKey",
+                    "the key is not known here, or was revoked"
+                    if text
+                    else "a key is needed: send Authorization: Bearer KEY "
+                    "(`tramontane keys add` makes one)",
+                    code="invalid_api_key",
+                    headers={"www-authenticate": "Bearer"},
+                )
+            return
+        if not may(key, method, path):
+            raise Refusal(
+                403,
+                "NotAllowed",
+                f"the key {key.name!r} may ask and read; this wants a key of scope manage",
+            )
+
+    def is_own_origin(self, origin: str, host: str) -> bool:
+        if origin == f"http://{host}":
+            return True
+        # Behind a reverse proxy that speaks TLS.
+        return split_host(host)[0] in self.names and origin == f"https://{host}"
 
     def is_own_host(self, value: str) -> bool:
         """Whether a Host header names this server: a loopback name or the configured host, and
         the port."""
         name, port = split_host(value.lower())
+        if name in self.names:
+            return True
         if port != str(self.port) and not (port == "" and self.port == 80):
             return False
         if name in LOOPBACK_NAMES or name == self.host.lower():
@@ -147,17 +212,41 @@ def is_loopback(host: str) -> bool:
     return host in LOOPBACK_NAMES or (is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
-def too_large() -> Refusal:
+def is_under(path: str, roots: Iterable[str]) -> bool:
+    """Whether a path is one of these, or below one that ends in a slash."""
+    return any(path == root or (root.endswith("/") and path.startswith(root)) for root in roots)
+
+
+def key_in(headers: Headers) -> str:
+    """Returns the key that a request shows: as programs do, or in the page's cookie; or nothing."""
+    kind, _, text = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return text.strip()
+    if "x-api-key" in headers:
+        return headers["x-api-key"].strip()
+    cookies = cookie_parser(headers.get("cookie", ""))
+    return cookies.get(COOKIE, "")
+
+
+def may(key: Key, method: str, path: str) -> bool:
+    if key.scope == "manage":
+        return True
+    return method in ("GET", "HEAD") or is_under(path, ASK_PATHS)
+
+
+def too_large(most_bytes: int = MAX_BODY_BYTES) -> Refusal:
     return Refusal(
-        413, "TooLarge", f"the body is longer than {MAX_BODY_BYTES:,} bytes; send less at once"
+        413, "TooLarge", f"the body is longer than {most_bytes:,} bytes; send less at once"
     )
 
 
 async def refuse(refusal: Refusal, send: Send) -> None:
-    body = to_json({"error": {"kind": refusal.kind, "message": str(refusal)}}).encode()
+    told = error_body(refusal.status, refusal.kind, str(refusal), refusal.code)
+    body = to_json({"error": told}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
+        *((name.encode(), value.encode()) for name, value in refusal.headers.items()),
     ]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,55 +1,95 @@
 """Listens: one process, one port, until Ctrl-C."""
 
+import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from tramontane.errors import BackendUnavailable, ConfigError
-from tramontane.server.app import make_app
-from tramontane.server.desk import Desk
 from tramontane.server.guard import WILDCARDS, is_loopback
 
 log = logging.getLogger(__name__)
 
 SECONDS_TO_FINISH = 5
+# From a connection, or a request's first byte, to the end of its head.
+SECONDS_FOR_HEAD = 15.0
+TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+MOST_HEAD_BYTES = 64 * 1024
+MOST_CONNECTIONS = 1_024
 
 
-def serve(desk: Desk, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serves the page until Ctrl-C; `on_ready` gets its address once it can be opened.
+def serve(app: Starlette, listener: socket.socket, on_ready: Callable[[], None]) -> None:
+    """Serves until Ctrl-C or a SIGTERM; what runs may finish for a few seconds.
 
-    Port 0 takes a free one. Raises BackendUnavailable when the port can't be had.
+    `on_ready` is called once the address can be opened.
     """
-    listener = listen(host, port)
     try:
-        make_server(desk, host, listener, on_ready).run(sockets=[listener])
+        make_server(app, on_ready).run(sockets=[listener])
     except KeyboardInterrupt:
         # uvicorn has finished what ran and raises the signal again; a person who presses Ctrl-C
         # here has just ended the server as one does.
-        log.debug("the page's server has stopped")
+        log.debug("the server has stopped")
     finally:
         listener.close()
 
 
-def make_server(
-    desk: Desk, host: str, listener: socket.socket, on_ready: Callable[[str], None]
-) -> uvicorn.Server:
+def make_server(app: Starlette, on_ready: Callable[[], None]) -> uvicorn.Server:
     """Returns a server for a socket that listens already."""
-    port = listener.getsockname()[1]
     config = uvicorn.Config(
-        make_app(desk, host=host, port=port),
-        # Addresses hold what people search for: no access log.
+        app,
+        http=PatientProtocol,
+        # Addresses hold what people search for: no access log but our own.
         access_log=False,
-        log_level="warning",
+        log_config=None,
         server_header=False,
         lifespan="on",
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         timeout_graceful_shutdown=SECONDS_TO_FINISH,
     )
     server = Server(config)
-    server.when_ready = lambda: on_ready(address(host, port))
+    server.when_ready = on_ready
     return server
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP whose patience ends: a head that doesn't come whole in time is a connection closed."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self.await_head()
+
+    def await_head(self) -> None:
+        self.head_ends = self.loop.call_later(SECONDS_FOR_HEAD, self.give_up)
+
+    def give_up(self) -> None:
+        if not self.transport.is_closing():
+            if self.is_idle:
+                self.transport.write(TOO_SLOW)
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self.head_ends.cancel()
+        elif self.is_idle and self.head_ends.cancelled() and not self.transport.is_closing():
+            # The next request's head has begun to come.
+            self.await_head()
+
+    @property
+    def is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.head_ends.cancel()
+        super().connection_lost(error)
 
 
 class Server(uvicorn.Server):
@@ -101,11 +141,16 @@ def address(host: str, port: int) -> str:
     return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
 
 
-def warning_for(host: str) -> str | None:
-    """Returns what to tell a person who opens the page to others, None for loopback."""
-    if is_loopback(host):
-        return None
-    return (
-        f"the page listens on {host}: whoever reaches this machine over the network can read "
-        "your notes through it, and there is no password"
-    )
+def check_access(host: str, names: Sequence[str], num_keys: int) -> bool:
+    """Returns whether whoever comes needs a key: where others than this machine may come.
+
+    Raises ConfigError where that is so and there is no key yet.
+    """
+    needs_key = not is_loopback(host) or bool(names)
+    if needs_key and not num_keys:
+        where = f"on {host}" if not is_loopback(host) else f"as {', '.join(names)}"
+        raise ConfigError(
+            f"others could reach this server {where}, and read your notes: make a key first "
+            "(`tramontane keys add NAME`), or stay on 127.0.0.1"
+        )
+    return needs_key

@@ -16,17 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tramontane.errors import TramontaneError
+from tramontane.server.refusal import error_of, not_ours
 from tramontane.server.wire import to_json
 
 log = logging.getLogger(__name__)
 
 Emit = Callable[[str, Any], None]
 Work = Callable[[Emit], None]
-NOT_OURS = {
-    "kind": "InternalError",
-    "message": "something went wrong that is not your doing; your notes are as they were. "
-    "The server's log says more.",
-}
+
+# A reader who takes nothing for so long has gone.
+READER_SECONDS = 60
 
 
 class ReaderGone(Exception):
@@ -53,7 +52,7 @@ class Stream:
             self.put(error)
         except BaseException:
             log.exception("a stream failed")
-            self.put(ServerSentEvent(to_json(NOT_OURS), event="error"))
+            self.put(ServerSentEvent(to_json(not_ours()), event="error"))
             raise
         finally:
             self.put(None)
@@ -88,10 +87,6 @@ class Stream:
             self.stop()
 
 
-def error_of(error: TramontaneError) -> dict[str, str]:
-    return {"kind": type(error).__name__, "message": str(error)}
-
-
 async def stream(request: Request, work: Work, pool: ThreadPoolExecutor) -> Response:
     """Returns the work's events as a response.
 
@@ -99,27 +94,40 @@ async def stream(request: Request, work: Work, pool: ThreadPoolExecutor) -> Resp
     later one is the stream's last event, named "error".
     """
     running = Stream(work, pool)
+    first = await first_of(request, running)
+    if first is None:
+        return Response(status_code=499)  # nobody reads this
+
+    async def stop(_message: object) -> None:
+        running.stop()
+
+    # A reader who leaves before the first event is sent never starts `rest`.
+    return EventSourceResponse(
+        running.rest(first),
+        ping=15,
+        send_timeout=READER_SECONDS,
+        client_close_handler_callable=stop,
+    )
+
+
+async def first_of(request: Request, running: Stream) -> ServerSentEvent | None:
+    """Returns the first event, or None when the reader left before it; raises what the work did."""
     first = asyncio.ensure_future(running.events.get())
     gone = asyncio.ensure_future(until_gone(request))
     try:
         await asyncio.wait({first, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not first.done():
             running.stop()
-            return Response(status_code=499)  # nobody reads this
+            return None
         if isinstance(item := first.result(), TramontaneError):
             raise item
+        return item
     except asyncio.CancelledError:
         running.stop()
         raise
     finally:
         first.cancel()
         gone.cancel()
-
-    async def stop(_message: object) -> None:
-        running.stop()
-
-    # A reader who leaves before the first event is sent never starts `rest`.
-    return EventSourceResponse(running.rest(item), ping=15, client_close_handler_callable=stop)
 
 
 async def until_gone(request: Request) -> None:

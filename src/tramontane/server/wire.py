@@ -63,6 +63,10 @@ class SyncBody(Body):
     dry_run: bool = False
 
 
+class SignInBody(Body):
+    key: str = Field(max_length=200)
+
+
 class NothingBody(Body):
     pass
 

@@ -72,6 +72,7 @@ def render(
     bos: str = "",
     eos: str = "",
     add_generation_prompt: bool = True,
+    tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
     """Returns the conversation as text; TokenizerError when the template fails or refuses."""
     values = {
@@ -80,7 +81,7 @@ def render(
         "eos_token": eos,
         "add_generation_prompt": add_generation_prompt,
         # Many templates ask whether these are none, and take undefined for something.
-        "tools": None,
+        "tools": list(tools) if tools else None,
         "documents": None,
         WORK: Work(),
     }

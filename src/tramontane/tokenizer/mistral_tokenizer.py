@@ -63,14 +63,22 @@ class MistralTokenizer(Tokenizer):
         return piece.replace("▁", " ").encode()
 
     def render_chat(
-        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> str:
         """Returns the conversation as its tokens read, control tokens by their names."""
-        ids = self.encode_chat(messages, add_generation_prompt=add_generation_prompt)
+        ids = self.encode_chat(messages, add_generation_prompt=add_generation_prompt, tools=tools)
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
 
     def encode_chat(
-        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[int]:
         """Returns the token ids of a conversation; BOS comes once, an answer brings its EOS.
 
@@ -86,7 +94,8 @@ class MistralTokenizer(Tokenizer):
                 self._finetuning = opened(self._file, "finetuning")
             common = self._finetuning
         try:
-            request = ChatCompletionRequest.model_validate({"messages": list(messages)})
+            asked = {"messages": list(messages)} | ({"tools": list(tools)} if tools else {})
+            request = ChatCompletionRequest.model_validate(asked)
             return list(common.encode_chat_completion(request).tokens)
         except (MistralCommonException, ValueError) as error:
             first_line = str(error).strip().partition("\n")[0]

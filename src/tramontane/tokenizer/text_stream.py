@@ -12,8 +12,15 @@ class TextStream:
     That one, and not the one that begins first: it doesn't depend on how tokens cut the text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop_strings: Sequence[str] = ()):
-        self._tokenizer = tokenizer
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stop_strings: Sequence[str] = (),
+        *,
+        shows: frozenset[int] = frozenset(),
+    ):
+        """Control tokens are left out, but for those that `shows` names."""
+        self._tokenizer, self._shows = tokenizer, shows
         self._stops = [stop for stop in stop_strings if stop]
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
@@ -22,7 +29,9 @@ class TextStream:
 
     def push(self, token_id: int) -> str:
         """Returns text that is safe to show; "" inside a character or a possible stop string."""
-        if self.is_stopped or self._tokenizer.is_special(token_id):
+        if self.is_stopped:
+            return ""
+        if token_id not in self._shows and self._tokenizer.is_special(token_id):
             return ""
         return self._take(self._characters.decode(self._tokenizer.token_bytes(token_id)))
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import tokenizers
 
@@ -172,11 +173,17 @@ class Tokenizer:
         return frozenset(self._marking.get_added_tokens_decoder())
 
     def render_chat(
-        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> str:
         """Returns the conversation as the model's own template writes it.
 
-        Raises TokenizerError when the model has no template or it refuses the messages.
+        `tools` are functions that the model may call, as OpenAI's interface describes them; a
+        template that knows of none leaves them out. Raises TokenizerError when the model has no
+        template or it refuses the messages.
         """
         if self.chat_template is None:
             raise TokenizerError("this model has no chat template; give it plain text instead")
@@ -189,24 +196,26 @@ class Tokenizer:
             bos=self.bos_text,
             eos=self.eos_text,
             add_generation_prompt=add_generation_prompt,
+            tools=tools,
         )
 
     def encode_chat(
-        self, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        add_generation_prompt: bool = True,
+        tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> list[int]:
         """Returns the token ids of a rendered conversation.
 
         What people and notes say cannot forge a turn: marks inside a message's content are spelt
         out, only the template's own become control tokens. BOS comes once.
         """
-        shielded = [
-            {
-                key: self._shield(value) if isinstance(value, str) else value
-                for key, value in message.items()
-            }
-            for message in messages
-        ]
-        text = self.render_chat(shielded, add_generation_prompt=add_generation_prompt)
+        text = self.render_chat(
+            [self._shielded(message) for message in messages],
+            add_generation_prompt=add_generation_prompt,
+            tools=[self._shielded(tool) for tool in tools] if tools else None,
+        )
         ids: list[int] = []
         for piece in SHIELDED.split(text):
             is_content = piece.startswith(SHIELD) and piece.endswith(SHIELD) and len(piece) > 1
@@ -223,6 +232,17 @@ class Tokenizer:
             if further[: len(line)] == line:
                 return further[len(line) :]
         return self.encode(text, parse_special=parse_special)
+
+    def _shielded(self, value: Any) -> Any:
+        """Returns a value of a conversation with every text in it shielded."""
+        match value:
+            case str():
+                return self._shield(value)
+            case Mapping():
+                return {self._shield(key): self._shielded(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self._shielded(item) for item in value]
+        return value
 
     def _shield(self, content: str) -> str:
         """Wraps whatever looks like a control token, so that it can be told from the template's."""

@@ -1,1 +1,0 @@
-"""One suite a file; `all.py` lists them."""

@@ -1,0 +1,122 @@
+"""What can be done as a job: its name, its arguments, what does it, and in which lane it runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tramontane.checkpoint.pull import pull
+from tramontane.cli.learn import learn_and_place
+from tramontane.cli.notes import add_and_sync
+from tramontane.cli.parts import Parts
+from tramontane.errors import RequestError
+
+Report = Callable[[str, int, int], None]
+# What computes runs one at a time; what waits for the network runs beside it.
+CORES, NETWORK = "cores", "network"
+LANES = (CORES, NETWORK)
+
+
+class Arguments(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PullArguments(Arguments):
+    what: str = Field(min_length=1, max_length=4_096)
+
+
+class SyncArguments(Arguments):
+    """`folder` adds the collection; without it a known one is read anew."""
+
+    name: str = Field(min_length=1, max_length=200)
+    folder: Path | None = None
+    owner: str = Field("", max_length=200)
+    licence: str = Field("", max_length=200)
+
+
+class LearnArguments(Arguments):
+    """`folder` may be left out for a collection that is known."""
+
+    name: str = Field(min_length=1, max_length=200)
+    folder: Path | None = None
+    owner: str = Field("", max_length=200)
+    licence: str = Field("", max_length=200)
+    max_tokens: int = Field(100_000, ge=1_000)
+    apart: bool = False
+
+
+def do_pull(parts: Parts, asked: PullArguments, report: Report) -> dict[str, Any]:
+    record = pull(asked.what, parts.store, report)
+    return {"name": record.name, "sha256": record.sha256}
+
+
+def do_sync(parts: Parts, asked: SyncArguments, report: Report) -> dict[str, Any]:
+    if asked.folder is None:
+        done = parts.library.sync(asked.name, report)
+    else:
+        done = add_and_sync(
+            parts, asked.name, asked.folder, report, owner=asked.owner, licence=asked.licence
+        )
+    return {
+        "added": len(done.added),
+        "changed": len(done.changed),
+        "removed": len(done.removed),
+        "unchanged": len(done.unchanged),
+        "skipped": len(done.skipped),
+    }
+
+
+def do_learn(parts: Parts, asked: LearnArguments, report: Report) -> dict[str, Any]:
+    folder = asked.folder or parts.library.collection(asked.name).folder
+    record = learn_and_place(
+        parts,
+        asked.name,
+        folder,
+        report,
+        owner=asked.owner,
+        licence=asked.licence,
+        max_tokens=asked.max_tokens,
+        apart=asked.apart,
+    )
+    held_out = record.manifest["held_out"]
+    return {
+        "expert": record.name,
+        "hash": record.hash,
+        "perplexity_before": held_out["perplexity_before"],
+        "perplexity_after": held_out["perplexity_after"],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    arguments: type[Arguments]
+    do: Callable[[Parts, Any, Report], dict[str, Any]]
+    lane: str
+
+    def read(self, arguments: Mapping[str, Any]) -> Any:
+        """Returns the arguments checked; RequestError names each that is wrong or unknown."""
+        try:
+            return self.arguments.model_validate(dict(arguments))
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+                for fault in error.errors(include_input=False, include_url=False)
+            )
+            raise RequestError(
+                f"{faults}; arguments: {', '.join(self.arguments.model_fields)}"
+            ) from None
+
+
+KINDS = {
+    "pull": JobKind(PullArguments, do_pull, NETWORK),
+    "sync": JobKind(SyncArguments, do_sync, CORES),
+    "learn": JobKind(LearnArguments, do_learn, CORES),
+}
+
+
+def kind_of(name: str) -> JobKind:
+    if name not in KINDS:
+        raise RequestError(f"there is no job {name!r}; there are {', '.join(KINDS)}")
+    return KINDS[name]

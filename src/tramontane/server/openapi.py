@@ -1,0 +1,228 @@
+"""The interface's description, made from the very models that check it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.routing import Route
+
+from tramontane import __version__
+from tramontane.server import openai_wire as wire
+from tramontane.server.jobs import JobBody
+from tramontane.server.wire import (
+    AskBody,
+    CollectionBody,
+    NothingBody,
+    SearchBody,
+    SignInBody,
+    SyncBody,
+)
+
+# What any request may meet, whatever it asks.
+ALWAYS = (400, 401, 403, 408, 413, 415, 421, 500)
+TEXTS = {
+    200: "Done",
+    202: "Taken on",
+    304: "Unchanged",
+    400: "The request is wrong; the error says where",
+    401: "A key is needed, or this one isn't known",
+    403: "Another site's page, or a key that may not",
+    404: "No such thing",
+    408: "The body came too slowly",
+    409: "In use by another process",
+    413: "The body is too long",
+    415: "The body is not JSON",
+    421: "The Host header names another server",
+    429: "Too many answers at once; Retry-After says when",
+    500: "A defect of the server",
+    503: "The model is being opened, or memory is short",
+}
+EVENTS, JSON = "text/event-stream", "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    method: str
+    path: str
+    summary: str
+    body: type[BaseModel] | None = None
+    reply: type[BaseModel] | None = None
+    may: Sequence[int] = ()
+    type: str = JSON
+    status: int = 200
+    streams: bool = False
+    query: Sequence[str] = ()
+    numbers: Sequence[str] = field(default=())
+
+
+OPERATIONS = (
+    Operation(
+        "post",
+        "/v1/chat/completions",
+        "An answer to a conversation, by the model or from notes",
+        wire.ChatBody,
+        wire.ChatCompletion,
+        (404, 409, 429, 503),
+        streams=True,
+    ),
+    Operation(
+        "post",
+        "/v1/completions",
+        "What follows a text; with echo, the prompt's own log-probabilities",
+        wire.CompletionBody,
+        wire.Completion,
+        (404, 429, 503),
+        streams=True,
+    ),
+    Operation(
+        "post",
+        "/v1/embeddings",
+        "Vectors of texts",
+        wire.EmbeddingBody,
+        wire.EmbeddingList,
+        (503,),
+    ),
+    Operation("get", "/v1/models", "What is served", None, wire.ModelList, (503,)),
+    Operation("get", "/v1/models/{name}", "One model", None, wire.ModelCard, (404, 503)),
+    Operation(
+        "post", "/tokenize", "Token ids of a text", wire.TokenizeBody, wire.Tokens, (404, 503)
+    ),
+    Operation(
+        "post", "/detokenize", "Text of token ids", wire.DetokenizeBody, wire.Text, (404, 503)
+    ),
+    Operation("get", "/tokenizer_info", "The base's tokenizer", None, wire.TokenizerInfo, (503,)),
+    Operation("get", "/health", "Whether the model is open", None, wire.Health, (503,)),
+    Operation("get", "/metrics", "Figures for Prometheus", None, None, type="text/plain"),
+    Operation("get", "/openapi.json", "This document"),
+    Operation("get", "/api/status", "Base, mixture and notes"),
+    Operation("get", "/api/examples", "Questions that the sample notes answer"),
+    Operation("get", "/api/collections", "Collections of notes"),
+    Operation(
+        "post",
+        "/api/collections",
+        "Add a folder and read it",
+        CollectionBody,
+        may=(409,),
+        type=EVENTS,
+    ),
+    Operation("post", "/api/sync", "Read a folder anew", SyncBody, may=(404, 409), type=EVENTS),
+    Operation("get", "/api/notes", "Notes of a collection", may=(404,), query=("collection",)),
+    Operation("get", "/api/note", "One note", may=(404,), query=("collection", "path")),
+    Operation("post", "/api/search", "Passages for some words", SearchBody, may=(404,)),
+    Operation("post", "/api/ask", "An answer from notes", AskBody, may=(404, 409), type=EVENTS),
+    Operation("get", "/api/experts", "Experts with their figures"),
+    Operation(
+        "post",
+        "/api/experts/{name}/withdraw",
+        "Take an expert out of the mixture, with a certificate",
+        NothingBody,
+        may=(404, 409),
+    ),
+    Operation("post", "/api/experts/{name}/restore", "Put it back", NothingBody, may=(404, 409)),
+    Operation("post", "/api/sign-in", "Keep a key in the browser's cookie", SignInBody),
+    Operation("get", "/api/jobs", "Long work, the newest first"),
+    Operation("post", "/api/jobs", "Start long work", JobBody, may=(404, 409), status=202),
+    Operation("get", "/api/jobs/{id}", "One job", may=(404,), numbers=("id",)),
+    Operation(
+        "get", "/api/jobs/{id}/lines", "What a job says", may=(404,), type=EVENTS, numbers=("id",)
+    ),
+    *(
+        Operation(
+            "post",
+            f"/api/jobs/{{id}}/{wish}",
+            f"{wish.capitalize()} a job",
+            NothingBody,
+            may=(404,),
+            numbers=("id",),
+        )
+        for wish in ("pause", "resume", "cancel")
+    ),
+)
+
+
+def document_of(routes: Sequence[Route]) -> str:
+    """Returns the OpenAPI document of those operations that the routes hold, as JSON."""
+    there = {route.path.replace(":path}", "}") for route in routes} | {"/openapi.json"}
+    if "/api/jobs" in there:
+        there |= {f"/api/jobs/{{id}}/{wish}" for wish in ("pause", "resume", "cancel")}
+    operations = [operation for operation in OPERATIONS if operation.path in there]
+    bodies = {operation.body for operation in operations if operation.body}
+    replies = {operation.reply for operation in operations if operation.reply}
+    models = [(model, "validation") for model in sorted(bodies, key=lambda m: m.__name__)]
+    models += [
+        (model, "serialization")
+        for model in sorted({*replies, wire.ErrorReply}, key=lambda m: m.__name__)
+    ]
+    _, schemas = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    paths: dict[str, Any] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method] = described(operation)
+    document = {
+        "openapi": "3.1.0",
+        "info": {"title": "Tramontane", "version": __version__},
+        "paths": paths,
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"key": []}],
+    }
+    return json.dumps(document)
+
+
+def described(operation: Operation) -> dict[str, Any]:
+    reply = ref(operation.reply) if operation.reply else {}
+    content: dict[str, Any] = {operation.type: {"schema": reply}}
+    if operation.streams:
+        content[EVENTS] = {"schema": {"type": "string"}}
+    responses: dict[str, Any] = {
+        str(operation.status): {"description": TEXTS[operation.status], "content": content}
+    }
+    for status in sorted({*ALWAYS, *operation.may}):
+        error = ref(operation.reply if operation.path == "/health" else wire.ErrorReply)
+        responses[str(status)] = {
+            "description": TEXTS[status],
+            "content": {JSON: {"schema": error if status == 503 else ref(wire.ErrorReply)}},
+        }
+    told: dict[str, Any] = {
+        "operationId": f"{operation.method} {operation.path}",
+        "summary": operation.summary,
+        "responses": responses,
+    }
+    if operation.body is not None:
+        told["requestBody"] = {
+            "required": True,
+            "content": {JSON: {"schema": ref(operation.body)}},
+        }
+    parameters = [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "integer", "minimum": 1, "maximum": 2**53}
+            if name in operation.numbers
+            else {"type": "string", "minLength": 1},
+        }
+        for name in ("name", "id")
+        if f"{{{name}}}" in operation.path
+    ]
+    parameters += [
+        {
+            "name": name,
+            "in": "query",
+            "required": True,
+            "schema": {"type": "string", "minLength": 1},
+        }
+        for name in operation.query
+    ]
+    if parameters:
+        told["parameters"] = parameters
+    return told
+
+
+def ref(model: type[BaseModel] | None) -> dict[str, str]:
+    assert model is not None
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
