@@ -72,9 +72,17 @@ def contents(library: Library) -> dict:
             ).fetchall(),
             "passages": db.execute(
                 "SELECT c.name, n.path, p.position, p.title, p.heading, p.text, p.first_line,"
-                " p.last_line, p.vector_key FROM passages p JOIN notes n ON n.id = p.note_id"
+                " p.last_line, p.vector_key, p.page, p.box,"
+                " (SELECT group_concat(day) FROM dates d WHERE d.passage_id = p.id),"
+                " (SELECT group_concat(tag) FROM tags t WHERE t.passage_id = p.id),"
+                " (SELECT group_concat(target) FROM links l WHERE l.passage_id = p.id)"
+                " FROM passages p JOIN notes n ON n.id = p.note_id"
                 " JOIN collections c ON c.id = n.collection_id"
                 " ORDER BY c.name, n.path, p.position"
+            ).fetchall(),
+            "skipped": db.execute(
+                "SELECT c.name, s.path, s.sha256, s.reason, s.reader_version FROM skipped s"
+                " JOIN collections c ON c.id = s.collection_id ORDER BY c.name, s.path"
             ).fetchall(),
             "vectors": db.execute(
                 "SELECT key, model, vector FROM vectors ORDER BY key, model"

@@ -11,7 +11,8 @@ from library_makers import SignEmbedder, build, bytes_of, contents, write_notes
 from tramontane.errors import LibraryError, NotesError
 from tramontane.library import sync as syncing
 from tramontane.library.library import Library
-from tramontane.notes import folder as reading
+from tramontane.notes import folder as folder_reading
+from tramontane.notes import reader
 from tramontane.notes.note import Skipped
 
 PATHS = ["a.md", "b.md", "c.txt", "sub/a.md", "sub/d.md"]
@@ -196,14 +197,14 @@ def test_a_note_that_vanishes_during_the_sync_is_removed_or_never_added(library,
 
 
 def make_unreadable(monkeypatch, unreadable: set[str]) -> None:
-    real = reading.read_bytes
+    real = folder_reading.read_bytes
 
     def read_bytes(folder, path):
         if path in unreadable:
-            raise reading.UnreadableError(Skipped(path, "cannot be read now", is_passing=True))
+            raise reader.UnreadableError(Skipped(path, "cannot be read now", is_passing=True))
         return real(folder, path)
 
-    monkeypatch.setattr(reading, "read_bytes", read_bytes)
+    monkeypatch.setattr(folder_reading, "read_bytes", read_bytes)
 
 
 def test_a_note_that_cannot_be_read_at_the_moment_stays_as_it_was(library, notes, monkeypatch):
@@ -218,14 +219,14 @@ def test_a_note_that_cannot_be_read_at_the_moment_stays_as_it_was(library, notes
 
 
 def test_a_new_reader_reads_every_note_again(library, notes, tmp_path, monkeypatch):
-    real = reading.read_note
+    real = reader.read_note
     monkeypatch.setattr(syncing, "READER_VERSION", syncing.READER_VERSION + 1)
 
-    def read_note(path: str, data: bytes):
-        planted = real(path, data.replace(b"Sow", b"Plant"))
+    def read_note(path: str, data: bytes, apart):
+        planted = real(path, data.replace(b"Sow", b"Plant"), apart)
         return replace(planted, sha256=hashlib.sha256(data).hexdigest())
 
-    monkeypatch.setattr(reading, "read_note", read_note)
+    monkeypatch.setattr(reader, "read_note", read_note)
     unreadable = {"peas.md"}
     make_unreadable(monkeypatch, unreadable)
     assert library.sync("garden").changed == ["beans.md", "tools/spade.txt"]

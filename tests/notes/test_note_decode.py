@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from passage_checks import assert_note_knows_its_lines
 
 from tramontane.notes.decode import NotTextError, decode
-from tramontane.notes.folder import UnreadableError, read_note
+from tramontane.notes.reader import UnreadableError, read_note
 
 WRITTEN = st.text(
     st.one_of(st.sampled_from("\n\r\t é"), st.characters(exclude_categories=["Cc", "Cs"]))

@@ -12,14 +12,13 @@ from tramontane.errors import NotesError
 from tramontane.notes import folder as reading
 from tramontane.notes.folder import (
     MAX_NOTE_BYTES,
-    UnreadableError,
     iter_folder,
     list_folder,
     read_bytes,
     read_folder,
-    read_note,
 )
 from tramontane.notes.note import Note
+from tramontane.notes.reader import UnreadableError, read_note
 
 
 def reasons(found) -> dict[str, str]:
@@ -101,7 +100,7 @@ def test_a_huge_file_is_refused_unread(tmp_path):
     with (tmp_path / "log.txt").open("wb") as file:
         file.truncate(60 * 1024 * 1024)
     assert reasons(read_folder(tmp_path)) == {
-        "log.txt": "60 MB, and a note may have 20 MB; split it"
+        "log.txt": "60 MB, and such a note may have 20 MB; split it"
     }
     with (tmp_path / "log.txt").open("wb") as file:
         file.truncate(MAX_NOTE_BYTES)
@@ -231,7 +230,9 @@ def test_a_name_that_is_no_text_is_left_out(tmp_path):
 
 
 def test_an_empty_folder_is_an_error_that_helps(tmp_path):
-    with pytest.raises(NotesError, match="the folder is empty. Notes are Markdown or plain text"):
+    with pytest.raises(
+        NotesError, match="the folder is empty. Notes are Markdown, org, plain text"
+    ):
         read_folder(tmp_path)
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tramontane.notes.folder import read_note
 from tramontane.notes.frontmatter import read_frontmatter
+from tramontane.notes.reader import read_note
 
 
 def note_of(text: str):

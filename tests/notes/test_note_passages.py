@@ -8,14 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from passage_checks import assert_note_knows_its_lines, assert_passages_know_their_lines
 
-from tramontane.notes.folder import read_note
-from tramontane.notes.passages import (
-    MOST_WORDS,
-    MOST_WORDS_WHOLE,
-    markdown_passages,
-    num_words,
-    plain_passages,
-)
+from tramontane.notes.markdown import markdown_passages
+from tramontane.notes.passages import MOST_WORDS, MOST_WORDS_WHOLE, num_words
+from tramontane.notes.plain import plain_passages
+from tramontane.notes.reader import read_note
 
 KINDS = "paragraph long_line bullets nested ordered tasks quote table fence indented html".split()
 HEADINGS = "heading setext".split()
@@ -200,7 +196,7 @@ def test_what_would_take_square_time_is_read():
 
 
 def test_markdown_too_large_for_its_parser_is_read_as_plain_text(monkeypatch):
-    monkeypatch.setattr("tramontane.notes.passages.MAX_MARKDOWN_CHARS", 20)
+    monkeypatch.setattr("tramontane.notes.markdown.MAX_MARKDOWN_CHARS", 20)
     passages, title = markdown_passages("# Title\n\nA paragraph of text.\n")
     assert title is None
     assert "".join(p.text for p in passages) == "# Title\n\nA paragraph of text."

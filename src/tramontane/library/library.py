@@ -21,7 +21,8 @@ from tramontane.library.keys import Keys
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
 from tramontane.library.search import Searcher, rarity
 from tramontane.library.sync import Place, sync, tidy
-from tramontane.notes.folder import UnreadableError, read_bytes, why_no_folder
+from tramontane.notes.folder import read_bytes, why_no_folder
+from tramontane.notes.reader import UnreadableError
 from tramontane.notes.sentences import Sentence, split_sentences
 
 MAX_NAME_CHARS = 80

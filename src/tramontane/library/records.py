@@ -50,6 +50,11 @@ class Hit:
     vector_rank: int | None
     similarity: float
     note_sha256: str
+    dates: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    page: int | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,9 @@ class Searcher:
                     fused = weight / (RANK_OFFSET + rank)
                     scores[passage_id] = scores.get(passage_id, 0.0) + fused
             hits = []
+            marks = _marks(db, list(scores))
             for passage_id, *columns in _passages(db, list(scores)):
-                collection, path, sha256, title, heading, text, first_line, last_line = columns
+                collection, path, sha256, title, heading, text, first, last, page, box = columns
                 hits.append(
                     Hit(
                         collection=collection,
@@ -78,13 +79,16 @@ class Searcher:
                         title=title,
                         heading=tuple(json.loads(heading)),
                         text=text,
-                        first_line=first_line,
-                        last_line=last_line,
+                        first_line=first,
+                        last_line=last,
                         score=scores[passage_id],
                         bm25_rank=word_ranks.get(passage_id),
                         vector_rank=vector_ranks.get(passage_id),
                         similarity=by_vectors.get(passage_id, 0.0),
                         note_sha256=sha256,
+                        page=page,
+                        box=tuple(json.loads(box)) if box else None,
+                        **marks.get(passage_id, {}),
                     )
                 )
             hits.sort(key=place_of)
@@ -255,7 +259,22 @@ def _without_cut_tie(scores: dict[int, float]) -> dict[int, float]:
 def _passages(db: sqlite3.Connection, passage_ids: list[int]) -> list[tuple]:
     return db.execute(
         "SELECT p.id, c.name, n.path, n.sha256, p.title, p.heading, p.text, p.first_line, "
-        "p.last_line FROM passages p JOIN notes n ON n.id = p.note_id "
+        "p.last_line, p.page, p.box FROM passages p JOIN notes n ON n.id = p.note_id "
         "JOIN collections c ON c.id = n.collection_id "
         f"WHERE p.id IN ({','.join(map(str, passage_ids))})"
     ).fetchall()
+
+
+def _marks(db: sqlite3.Connection, passage_ids: list[int]) -> dict[int, dict[str, tuple]]:
+    """Returns each passage's dates, tags and links, as far as it has any."""
+    found: dict[int, dict[str, list[str]]] = {}
+    listed = ",".join(map(str, passage_ids))
+    for table, column in (("dates", "day"), ("tags", "tag"), ("links", "target")):
+        for passage_id, value in db.execute(
+            f"SELECT passage_id, {column} FROM {table} WHERE passage_id IN ({listed})"
+        ):
+            found.setdefault(passage_id, {}).setdefault(table, []).append(value)
+    return {
+        passage_id: {name: tuple(values) for name, values in marks.items()}
+        for passage_id, marks in found.items()
+    }

@@ -17,7 +17,8 @@ import numpy as np
 from tramontane.errors import LibraryError, NotesError
 from tramontane.library.database import Database
 from tramontane.library.records import SyncReport
-from tramontane.notes import folder as reading
+from tramontane.notes import folder, reader
+from tramontane.notes.apart import Apart
 from tramontane.notes.note import READER_VERSION, Note, Passage, Skipped
 
 Embed = Callable[[list[str]], np.ndarray]
@@ -56,36 +57,39 @@ def sync(
 
 def _plan(place: Place, report: Report, allow_emptying: bool) -> SyncReport:
     stored, is_current = _stored_hashes(place)
+    refused = _refused_before(place)
     try:
-        listing = reading.list_folder(place.folder)
+        listing = folder.list_folder(place.folder)
     except NotesError as error:
-        if not stored or reading.why_no_folder(place.folder) is None:
+        if not stored or folder.why_no_folder(place.folder) is None:
             raise
         if not allow_emptying:
             raise LibraryError(_would_empty(place, len(stored), str(error))) from None
-        listing = reading.FolderListing([], [])
+        listing = folder.FolderListing([], [])
     plan = SyncReport(skipped=listing.skipped)
     found: dict[str, str] = {}
     for done, path in enumerate(listing.paths, start=1):
         try:
-            data = reading.read_bytes(place.folder, path)
+            data = folder.read_bytes(place.folder, path)
             found[path] = hashlib.sha256(data).hexdigest()
             if found[path] == stored.get(path) and is_current:
                 plan.unchanged.append(path)
+            elif reason := refused.get((path, found[path])):
+                raise reader.UnreadableError(Skipped(path, reason))
             else:
-                reading.text_of(path, data)
+                reader.check_kind(path, data)
                 (plan.changed if path in stored else plan.added).append(path)
-        except reading.UnreadableError as error:
+        except reader.UnreadableError as error:
             found.pop(path, None)
             plan.skipped.append(error.skipped)
         report("reading notes", done, len(listing.paths))
     plan.removed.extend(sorted(stored.keys() - found.keys() - _kept(stored, plan.skipped)))
     if not found and not allow_emptying:
         if len(plan.removed) == len(stored) > 0:
-            why = reading.nothing_readable(place.folder, plan.skipped)
+            why = folder.nothing_readable(place.folder, plan.skipped)
             raise LibraryError(_would_empty(place, len(stored), why))
         if not stored:
-            raise NotesError(reading.nothing_readable(place.folder, plan.skipped))
+            raise NotesError(folder.nothing_readable(place.folder, plan.skipped))
     _pair_renamed(plan, stored, found)
     return plan
 
@@ -129,24 +133,21 @@ def _would_empty(place: Place, num_notes: int, why: str) -> str:
 
 
 def _apply(place: Place, plan: SyncReport, report: Report, allow_emptying: bool) -> None:
+    _forget_refused(place, plan)
     todo = [*plan.changed, *plan.added]
-    for done, batch in enumerate(_batches(todo, BATCH_NOTES)):
-        notes = []
-        for path in batch:
-            try:
-                note = reading.read_note(path, reading.read_bytes(place.folder, path))
-            except reading.UnreadableError as error:
-                _unplan(plan, path, error.skipped)
-                continue
-            notes.append(note)
-            plan.remarks.extend((path, remark) for remark in note.remarks)
-        vectors = _missing_vectors(place, notes)
-        with place.database.writing() as db:
-            for note in notes:
-                _store_note(db, place.collection_id, note)
-            _store_vectors(db, place.model, vectors)
-            _count_revision(db)
-        report("adding notes", min(len(todo), (done + 1) * BATCH_NOTES), len(todo))
+    old_path = {new: old for old, new in plan.renamed}
+    with Apart() as apart:
+        for done, batch in enumerate(_batches(todo, BATCH_NOTES)):
+            notes = _read_batch(place, plan, batch, apart)
+            vectors = _missing_vectors(place, notes)
+            with place.database.writing() as db:
+                for note in notes:
+                    if note.path in old_path:
+                        _rename(db, place.collection_id, old_path[note.path], note.path)
+                    _store_note(db, place.collection_id, note)
+                _store_vectors(db, place.model, vectors)
+                _count_revision(db)
+            report("adding notes", min(len(todo), (done + 1) * BATCH_NOTES), len(todo))
     if plan.removed and not allow_emptying:
         _check_not_emptying(place, plan)
     for batch in _batches(plan.removed, BATCH_NOTES * 8):
@@ -158,16 +159,66 @@ def _apply(place: Place, plan: SyncReport, report: Report, allow_emptying: bool)
     tidy(place.database)
 
 
+def _read_batch(place: Place, plan: SyncReport, paths: list[str], apart: Apart) -> list[Note]:
+    notes = []
+    for path in paths:
+        digest = None
+        try:
+            data = folder.read_bytes(place.folder, path)
+            digest = hashlib.sha256(data).hexdigest()
+            note = reader.read_note(path, data, apart)
+        except reader.UnreadableError as error:
+            _unplan(plan, path, error.skipped)
+            if digest and not error.skipped.is_passing:
+                _remember_refused(place, error.skipped, digest)
+            continue
+        notes.append(note)
+        plan.remarks.extend((path, remark) for remark in note.remarks)
+    return notes
+
+
+def _refused_before(place: Place) -> dict[tuple[str, str], str]:
+    """Returns why the bytes of a path were refused when they were read, by path and hash."""
+    with place.database.reading() as db:
+        rows = db.execute(
+            "SELECT path, sha256, reason FROM skipped "
+            "WHERE collection_id = ? AND reader_version = ?",
+            (place.collection_id, READER_VERSION),
+        )
+        return {(path, sha256): reason for path, sha256, reason in rows}
+
+
+def _remember_refused(place: Place, skipped: Skipped, sha256: str) -> None:
+    with place.database.writing() as db:
+        db.execute(
+            "INSERT OR REPLACE INTO skipped (collection_id, path, sha256, reason, reader_version) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (place.collection_id, skipped.path, sha256, skipped.reason, READER_VERSION),
+        )
+
+
+def _forget_refused(place: Place, plan: SyncReport) -> None:
+    """What is no longer skipped, or is gone, needs no reason any more."""
+    still = {skipped.path for skipped in plan.skipped}
+    with place.database.writing() as db:
+        paths = db.execute(
+            "SELECT path FROM skipped WHERE collection_id = ?", (place.collection_id,)
+        ).fetchall()
+        db.executemany(
+            "DELETE FROM skipped WHERE collection_id = ? AND path = ?",
+            [(place.collection_id, path) for (path,) in paths if path not in still],
+        )
+
+
 def _check_not_emptying(place: Place, plan: SyncReport) -> None:
     """The folder may have vanished since the plan was made."""
     with place.database.reading() as db:
-        (num_notes,) = db.execute(
-            "SELECT count(*) FROM notes WHERE collection_id = ?", (place.collection_id,)
-        ).fetchone()
-    if len(plan.removed) == num_notes:
-        why = reading.why_no_folder(place.folder)
-        why = why or reading.nothing_readable(place.folder, plan.skipped)
-        raise LibraryError(_would_empty(place, num_notes, why))
+        rows = db.execute("SELECT path FROM notes WHERE collection_id = ?", (place.collection_id,))
+        stored = {path for (path,) in rows}
+    if stored and stored <= set(plan.removed):
+        why = folder.why_no_folder(place.folder)
+        why = why or folder.nothing_readable(place.folder, plan.skipped)
+        raise LibraryError(_would_empty(place, len(stored), why))
 
 
 def _unplan(plan: SyncReport, path: str, skipped: Skipped) -> None:
@@ -263,11 +314,24 @@ def vector_key(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8")).digest()
 
 
+def _rename(db: sqlite3.Connection, collection_id: int, old: str, new: str) -> None:
+    """A note that moved stays the same note; one that is at the new place already stays there."""
+    db.execute(
+        "UPDATE OR IGNORE notes SET path = ? WHERE collection_id = ? AND path = ?",
+        (new, collection_id, old),
+    )
+
+
+NOTE_COLUMNS = "title text sha256 metadata may_train may_share licence remarks".split()
+
+
 def _store_note(db: sqlite3.Connection, collection_id: int, note: Note) -> None:
-    _delete_notes(db, collection_id, [note.path])
-    note_id = db.execute(
-        "INSERT INTO notes (collection_id, path, title, text, sha256, metadata, may_train,"
-        " may_share, licence, remarks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    """A note that is there already keeps its id."""
+    (note_id,) = db.execute(
+        f"INSERT INTO notes (collection_id, path, {', '.join(NOTE_COLUMNS)}) "
+        f"VALUES (?, ?{', ?' * len(NOTE_COLUMNS)}) ON CONFLICT (collection_id, path) DO UPDATE SET "
+        + ", ".join(f"{column} = excluded.{column}" for column in NOTE_COLUMNS)
+        + " RETURNING id",
         (
             collection_id,
             note.path,
@@ -280,15 +344,24 @@ def _store_note(db: sqlite3.Connection, collection_id: int, note: Note) -> None:
             note.licence,
             json.dumps(note.remarks, ensure_ascii=False),
         ),
-    ).lastrowid
-    db.executemany(
-        "INSERT INTO passages (note_id, position, title, heading, text, first_line, last_line,"
-        " vector_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            _passage_row(note_id, position, note.title, passage)
-            for position, passage in enumerate(note.passages)
-        ),
-    )
+    ).fetchone()
+    db.execute("DELETE FROM passages WHERE note_id = ?", (note_id,))
+    for position, passage in enumerate(note.passages):
+        passage_id = db.execute(
+            "INSERT INTO passages (note_id, position, title, heading, text, first_line, last_line,"
+            " vector_key, page, box) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _passage_row(note_id, position, note.title, passage),
+        ).lastrowid
+        for table, column, values in (
+            ("dates", "day", passage.dates),
+            ("tags", "tag", passage.tags),
+            ("links", "target", passage.links),
+        ):
+            if values:
+                db.executemany(
+                    f"INSERT OR IGNORE INTO {table} (passage_id, {column}) VALUES (?, ?)",
+                    [(passage_id, value) for value in values],
+                )
 
 
 def _passage_row(note_id: int, position: int, title: str, passage: Passage) -> tuple:
@@ -301,6 +374,8 @@ def _passage_row(note_id: int, position: int, title: str, passage: Passage) -> t
         passage.first_line,
         passage.last_line,
         vector_key(embedded_text(title, passage.heading, passage.text)),
+        passage.page,
+        json.dumps(passage.box) if passage.box else None,
     )
 
 

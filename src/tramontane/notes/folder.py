@@ -5,7 +5,6 @@ a pipe or a device is left alone.
 """
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -13,13 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tramontane.errors import NotesError
-from tramontane.notes.decode import NotTextError, decode
+from tramontane.notes.apart import Apart
+from tramontane.notes.decode import decode
 from tramontane.notes.ignore import IGNORE_FILE, Rule, is_ignored, read_rules
 from tramontane.notes.note import FolderReading, Note, Skipped
+from tramontane.notes.reader import UnreadableError, is_document, read_note, why_no_kind
 
-MARKDOWN_ENDINGS = frozenset({".md", ".markdown", ".mdown", ".mkd"})
-PLAIN_ENDINGS = frozenset({".txt", ".text", ".org", ".rst", ""})
 MAX_NOTE_BYTES = 20 * 1024 * 1024
+# Most bytes of a PDF or docx are pictures, which are not read.
+MAX_DOCUMENT_BYTES = 100 * 1024 * 1024
 NUM_TRIES = 3
 
 Report = Callable[[str, int, int], None]
@@ -31,14 +32,6 @@ class FolderListing:
 
     paths: list[str]
     skipped: list[Skipped]
-
-
-class UnreadableError(Exception):
-    """A file that gives no note now; `skipped` says why."""
-
-    def __init__(self, skipped: Skipped):
-        super().__init__(skipped.reason)
-        self.skipped = skipped
 
 
 def read_folder(folder: Path, report: Report = lambda *_: None) -> FolderReading:
@@ -59,12 +52,13 @@ def iter_folder(folder: Path, report: Report = lambda *_: None) -> Iterator[Note
     """Yields notes and what was left out, holding one note at a time."""
     listing = list_folder(folder)
     yield from listing.skipped
-    for done, path in enumerate(listing.paths, start=1):
-        try:
-            yield read_note(path, read_bytes(folder, path))
-        except UnreadableError as error:
-            yield error.skipped
-        report("reading notes", done, len(listing.paths))
+    with Apart() as apart:
+        for done, path in enumerate(listing.paths, start=1):
+            try:
+                yield read_note(path, read_bytes(folder, path), apart)
+            except UnreadableError as error:
+                yield error.skipped
+            report("reading notes", done, len(listing.paths))
 
 
 def nothing_readable(folder: Path, skipped: list[Skipped]) -> str:
@@ -72,7 +66,8 @@ def nothing_readable(folder: Path, skipped: list[Skipped]) -> str:
     reasons = "; ".join(f"{one.path}: {one.reason}" for one in skipped[:3])
     more = f" (and {len(skipped) - 3} more)" if len(skipped) > 3 else ""
     found = f"left out: {reasons}{more}" if skipped else "the folder is empty"
-    return f"{folder}: no notes found; {found}. Notes are Markdown or plain text files"
+    kinds = "Notes are Markdown, org, plain text, HTML, PDF or docx files"
+    return f"{folder}: no notes found; {found}. {kinds}"
 
 
 def list_folder(folder: Path) -> FolderListing:
@@ -148,10 +143,7 @@ def _reason_to_skip(
         return None
     if not entry.is_file(follow_symlinks=False):
         return "not a regular file"
-    ending = os.path.splitext(entry.name)[1].lower()
-    if ending not in MARKDOWN_ENDINGS | PLAIN_ENDINGS:
-        return f"not a kind of note: {ending} files are not read"
-    return None
+    return why_no_kind(entry.name)
 
 
 def _about_link(folder: Path, path: str) -> str:
@@ -183,9 +175,10 @@ def read_bytes(folder: Path, path: str) -> bytes:
                 before = os.fstat(handle)
                 if not stat.S_ISREG(before.st_mode):
                     raise UnreadableError(Skipped(path, "not a regular file"))
-                if before.st_size > MAX_NOTE_BYTES:
-                    raise UnreadableError(Skipped(path, _too_large(before.st_size)))
-                data = file.read(MAX_NOTE_BYTES + 1)
+                most = MAX_DOCUMENT_BYTES if is_document(path) else MAX_NOTE_BYTES
+                if before.st_size > most:
+                    raise UnreadableError(Skipped(path, _too_large(before.st_size, most)))
+                data = file.read(most + 1)
                 after = os.fstat(handle)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
@@ -217,55 +210,9 @@ def _open_below(folder: Path, path: str) -> int:
         os.close(at)
 
 
-def read_note(path: str, data: bytes) -> Note:
-    """Returns the note these bytes are; raises UnreadableError when they are no text."""
-    text, remarks = text_of(path, data)
-    # Imported here: parsers of Markdown and YAML are for whoever reads notes, not for who asks.
-    from tramontane.notes.frontmatter import read_frontmatter
-    from tramontane.notes.passages import markdown_passages, plain_passages
-
-    front = read_frontmatter(text)
-    if front.remark:
-        remarks = (*remarks, front.remark)
-    heading = None
-    if os.path.splitext(path)[1].lower() in MARKDOWN_ENDINGS:
-        passages, heading = markdown_passages(text, front.body_start, front.title)
-    else:
-        passages = plain_passages(text, front.body_start)
-    return Note(
-        path=path,
-        title=front.title or heading or title_of_path(path),
-        text=text,
-        sha256=hashlib.sha256(data).hexdigest(),
-        metadata=front.metadata,
-        may_train=front.may_train,
-        may_share=front.may_share,
-        licence=front.licence,
-        passages=tuple(passages),
-        remarks=remarks,
-    )
-
-
-def text_of(path: str, data: bytes) -> tuple[str, tuple[str, ...]]:
-    """Returns the text and the remarks about its encoding; raises UnreadableError for no text."""
-    try:
-        text, remark = decode(data)
-    except NotTextError as error:
-        raise UnreadableError(Skipped(path, str(error))) from None
-    if not text.strip():
-        raise UnreadableError(Skipped(path, "empty"))
-    return text, (remark,) if remark else ()
-
-
-def title_of_path(path: str) -> str:
-    """Returns the file's name as a person would say it."""
-    stem = os.path.splitext(path.rsplit("/", 1)[-1])[0]
-    return " ".join(stem.replace("_", " ").replace("-", " ").split()) or stem
-
-
-def _too_large(num_bytes: int) -> str:
+def _too_large(num_bytes: int, most: int) -> str:
     size = 1024 * 1024
-    return f"{num_bytes / size:.0f} MB, and a note may have {MAX_NOTE_BYTES // size} MB; split it"
+    return f"{num_bytes / size:.0f} MB, and such a note may have {most // size} MB; split it"
 
 
 def _passing(path: str, error: OSError) -> Skipped:

@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import yaml
 from frontmatter.default_handlers import SafeLoader
@@ -23,6 +23,16 @@ class Frontmatter:
     may_train: bool = True
     may_share: bool = True
     remark: str | None = None
+
+    @classmethod
+    def of(cls, metadata: dict) -> "Frontmatter":
+        """Returns what a file without frontmatter says of itself in its own way."""
+        stated = cls(metadata=metadata)
+        return cls(
+            metadata=metadata,
+            may_train=_permits(stated.value("train")),
+            may_share=_permits(stated.value("share")),
+        )
 
     @property
     def licence(self) -> str | None:
@@ -69,13 +79,7 @@ def read_frontmatter(text: str) -> Frontmatter:
         first_line = text.count("\n", 0, block.start(1)) + 1
         why = _short(error, first_line)
         return _broken(source, f"its frontmatter cannot be read and counts as text: {why}")
-    found = Frontmatter(metadata=metadata, body_start=block.end())
-    return Frontmatter(
-        metadata=metadata,
-        body_start=block.end(),
-        may_train=_permits(found.value("train")),
-        may_share=_permits(found.value("share")),
-    )
+    return replace(Frontmatter.of(metadata), body_start=block.end())
 
 
 def _unclosed(text: str) -> Frontmatter:

@@ -6,26 +6,26 @@ words. A passage is always one unbroken stretch of the note.
 """
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
-from markdown_it import MarkdownIt
-
+from tramontane.notes.marks import Mark, together
 from tramontane.notes.note import Passage
 from tramontane.notes.sentences import split_sentences
 
 FEW_WORDS = 60  # below this, a passage takes in the next section too
 MOST_WORDS = 220
 MOST_WORDS_WHOLE = 330  # tables and code lose more by a cut than by some length
-# markdown-it slows down on huge inputs; what is longer is read as plain paragraphs.
-MAX_MARKDOWN_CHARS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A stretch of the text, `kind` one of prose, list, lines or heading."""
+    """A stretch of the text, `kind` one of prose, list, lines or heading.
+
+    `above` are the dates and tags of the headings it stands under.
+    """
 
     start: int
     end: int
@@ -33,32 +33,38 @@ class Block:
     heading: tuple[str, ...] = ()
     cuts: tuple[int, ...] = ()  # where the structure allows it to be divided
     opened: tuple[tuple[int, int], ...] = ()  # headings right above: depth in the path, start
+    above: tuple[Mark, ...] = ()
+    page: int | None = None
 
 
-def markdown_passages(
-    text: str, body_start: int = 0, known_title: str | None = None
-) -> tuple[list[Passage], str | None]:
-    """Returns the passages of a Markdown note and its first heading, if it opens with one.
+class Headings:
+    """The headings that stand above a place, while a note is read from top to bottom."""
 
-    That heading is in no path, unless the note has another title, `known_title`.
-    """
-    if len(text) > MAX_MARKDOWN_CHARS:
-        return plain_passages(text, body_start), None
-    line_starts = _line_starts(text)
-    blocks, title = _markdown_blocks(text, body_start, line_starts, known_title)
-    return _gather(text, blocks, line_starts), title
+    def __init__(self):
+        self._open: list[tuple[int, str, tuple[Mark, ...]]] = []
 
+    def enter(self, level: int, name: str, marks: tuple[Mark, ...] = ()) -> None:
+        """A heading closes those of its level and below; an empty name is in no path."""
+        self.leave(level)
+        self._open.append((level, name, marks))
 
-def plain_passages(text: str, body_start: int = 0) -> list[Passage]:
-    """Returns the passages of plain text, whose paragraphs are parted by blank lines."""
-    blocks = []
-    start = body_start
-    for gap in re.compile(r"\n[ \t]*\n|\Z").finditer(text, body_start):
-        first_char = re.compile(r"\s*+").match(text, start, gap.start()).end()
-        if first_char < gap.start():
-            blocks.append(Block(first_char, gap.start(), "prose"))
-        start = gap.end()
-    return _gather(text, blocks, _line_starts(text))
+    def add_marks(self, marks: Iterable[Mark]) -> None:
+        """Adds marks to the innermost heading; without one, to a nameless one around all."""
+        if not self._open:
+            self._open.append((0, "", ()))
+        level, name, before = self._open[-1]
+        self._open[-1] = (level, name, (*before, *marks))
+
+    def leave(self, level: int) -> None:
+        self._open = [heading for heading in self._open if heading[0] < level]
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        return tuple(name for _, name, _ in self._open if name)
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        return tuple(mark for _, _, marks in self._open for mark in marks)
 
 
 def num_words(text: str) -> int:
@@ -66,59 +72,60 @@ def num_words(text: str) -> int:
     return max(len(text.split()), len(text.encode("utf-8", "replace")) // 12)
 
 
-def _markdown_blocks(
-    text: str, body_start: int, line_starts: list[int], known_title: str | None
-) -> tuple[list[Block], str | None]:
-    parser = MarkdownIt("commonmark").enable("table")
-    parser.core.ruler.enableOnly(["normalize", "block"])  # inline markup moves no line
-    first_body_line = bisect_right(line_starts, body_start) - 1
+def gather(text: str, blocks: list[Block], marks: list[Mark]) -> list[Passage]:
+    """Gathers neighbouring blocks into passages: few words take in more, a new section parts.
 
-    def offset(body_line: int) -> int:
-        line = first_body_line + body_line
-        return line_starts[line] if line < len(line_starts) else len(text)
+    `marks` are the text's own, in order.
+    """
+    line_starts = line_starts_of(text)
+    mark_starts = [mark.start for mark in marks]
+    passages: list[Passage] = []
+    open_blocks: list[Block] = []
+    words = 0
 
-    blocks: list[Block] = []
-    headings: list[tuple[int, str]] = []
-    title = None
-    tokens = parser.parse(text[body_start:])
-    for at, token in enumerate(tokens):
-        if token.level or token.map is None:
-            continue
-        start, end = (offset(line) for line in token.map)
-        if token.type == "heading_open":
-            level = int(token.tag[1])
-            words = " ".join(tokens[at + 1].content.split())
-            headings = [(above, name) for above, name in headings if above < level]
-            if not blocks and level == 1 and words and known_title in (None, words):
-                title = words  # the note's name already; repeating it in every path tells nothing
-            else:
-                headings.append((level, words))
-            blocks.append(Block(start, end, "heading", tuple(name for _, name in headings if name)))
-            continue
-        kind = {
-            "paragraph_open": "prose",
-            "blockquote_open": "prose",
-            "bullet_list_open": "list",
-            "ordered_list_open": "list",
-        }.get(token.type, "lines")
-        if token.type == "hr":
-            continue
-        cuts = tuple(
-            offset(item.map[0])
-            for item in _items_of(tokens, at)
-            if kind == "list" and item.map is not None
-        )
-        path = tuple(name for _, name in headings if name)
-        blocks.append(Block(start, end, kind, path, cuts))
-    return _without_opened_headings(blocks), title
+    def close() -> None:
+        nonlocal words
+        if open_blocks:
+            path = _shared([block.heading for block in open_blocks])
+            # A heading above only some of them isn't their path, so it is part of the text.
+            unsaid = [at for depth, at in open_blocks[0].opened if depth > len(path)]
+            start, end = min([*unsaid, open_blocks[0].start]), open_blocks[-1].end
+            own = marks[bisect_left(mark_starts, start) : bisect_left(mark_starts, end)]
+            own = [*own, *(mark for block in open_blocks for mark in block.above)]
+            dates, tags, links = (
+                together(mark.value for mark in own if mark.kind == kind)
+                for kind in ("date", "tag", "link")
+            )
+            passages.append(
+                Passage(
+                    text[start:end],
+                    first_line=bisect_right(line_starts, start),
+                    last_line=bisect_right(line_starts, end - 1),
+                    heading=path,
+                    dates=dates,
+                    tags=tags,
+                    links=links,
+                    page=open_blocks[0].page,
+                )
+            )
+        open_blocks.clear()
+        words = 0
 
-
-def _items_of(tokens: list, at: int) -> Iterator:
-    for token in tokens[at + 1 :]:
-        if token.level == 0:
-            return
-        if token.type == "list_item_open":
-            yield token
+    for whole in _without_opened_headings(blocks):
+        for block in _small_enough(text, whole):
+            size = num_words(text[block.start : block.end])
+            parts = open_blocks and open_blocks[-1].heading != block.heading
+            turns_page = open_blocks and open_blocks[-1].page != block.page
+            if (
+                words + size > MOST_WORDS
+                or turns_page
+                or (parts and words >= FEW_WORDS and block.kind != "heading")
+            ):
+                close()
+            open_blocks.append(block)
+            words += size
+    close()
+    return passages
 
 
 def _without_opened_headings(blocks: list[Block]) -> list[Block]:
@@ -137,39 +144,6 @@ def _without_opened_headings(blocks: list[Block]) -> list[Block]:
     return kept
 
 
-def _gather(text: str, blocks: list[Block], line_starts: list[int]) -> list[Passage]:
-    """Gathers neighbouring blocks into passages: few words take in more, a new section parts."""
-    passages: list[Passage] = []
-    open_blocks: list[Block] = []
-    words = 0
-
-    def close() -> None:
-        nonlocal words
-        if open_blocks:
-            path = _shared([block.heading for block in open_blocks])
-            # A heading above only some of them isn't their path, so it is part of the text.
-            unsaid = [at for depth, at in open_blocks[0].opened if depth > len(path)]
-            start, end = min([*unsaid, open_blocks[0].start]), open_blocks[-1].end
-            first_line = bisect_right(line_starts, start)
-            last_line = bisect_right(line_starts, end - 1)
-            passages.append(Passage(text[start:end], first_line, last_line, path))
-        open_blocks.clear()
-        words = 0
-
-    for whole in blocks:
-        for block in _small_enough(text, whole):
-            size = num_words(text[block.start : block.end])
-            parts = open_blocks and open_blocks[-1].heading != block.heading
-            if words + size > MOST_WORDS or (
-                parts and words >= FEW_WORDS and block.kind != "heading"
-            ):
-                close()
-            open_blocks.append(block)
-            words += size
-    close()
-    return passages
-
-
 def _small_enough(text: str, block: Block) -> Iterator[Block]:
     """Yields the block without its outer blanks, cut where its structure allows it if too long."""
     start, end = block.start, block.end
@@ -185,7 +159,7 @@ def _small_enough(text: str, block: Block) -> Iterator[Block]:
         return
     opened = block.opened
     for piece_start, piece_end in _pieces(text, start, end, block):
-        yield Block(piece_start, piece_end, block.kind, block.heading, opened=opened)
+        yield replace(block, start=piece_start, end=piece_end, cuts=(), opened=opened)
         opened = ()
 
 
@@ -247,5 +221,5 @@ def _shared(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
     return shared
 
 
-def _line_starts(text: str) -> list[int]:
+def line_starts_of(text: str) -> list[int]:
     return [0, *(found.end() for found in re.finditer("\n", text))]

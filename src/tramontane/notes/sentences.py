@@ -34,9 +34,14 @@ inc ltd co corp jr sr dept ave rd blvd
 LEADS_ON = frozenset(LEADING_ON.split())
 MAY_END = frozenset(SOMETIMES_ENDING.split())
 LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?")
-HEADING = re.compile(r"[ \t]{0,3}#{1,6}[ \t]+")
+HEADING = re.compile(r"[ \t]{0,3}(?:#{1,6}|\*{2,9})[ \t]+")
+CALLOUT = re.compile(r"[ \t]*\[![\w-]{1,40}\][+-]?[ \t]*")
 QUOTE = re.compile(r"[ \t]{0,3}(?:>[ \t]?)+")
-FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})")
+NEXT_QUOTED = re.compile(r"(?:\n[ \t]{0,3}(?:>[ \t]?)+)?")
+FENCE = re.compile(r"[ \t]*(`{3,}|~{3,}|#\+(?:begin|BEGIN)_(?:src|SRC|example|EXAMPLE)\b)")
+# What org and Obsidian put on lines of their own, or behind a sentence, that nobody would quote.
+KEYWORD_LINE = re.compile(r"#\+\w+:?.*|:(?:END|PROPERTIES|LOGBOOK):")
+BLOCK_ID = re.compile(r"(?<!\S)\^[\w-]{1,80}\Z")
 # These two are asked of lines without their outer blanks.
 RULE_OR_UNDERLINE = re.compile(r"(?:[-*_][ \t]*){3,}|=+|-+")
 TABLE_RULE = re.compile(r"\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?")
@@ -71,7 +76,7 @@ def _spans(text: str) -> Iterator[tuple[int, int, bool]]:
         for mark in END_MARK.finditer(text, start, end):
             if _ends_sentence(text, cut, mark.start(), mark.end(), end):
                 yield from _trimmed(text, cut, mark.end(), False)
-                cut = mark.end()
+                cut = NEXT_QUOTED.match(text, mark.end(), end).end()
         yield from _trimmed(text, cut, end, False)
 
 
@@ -87,7 +92,7 @@ def _segments(text: str) -> Iterator[tuple[int, int, bool]]:
         line = text[line_start:line_end]
         mark = FENCE.match(line)
         if fence is not None:
-            if mark and mark[1].startswith(fence) and not line[mark.end() :].strip():
+            if _closes(fence, line, mark):
                 yield start, max(start, line_start - 1), True
                 start = fence = None
             continue
@@ -100,8 +105,13 @@ def _segments(text: str) -> Iterator[tuple[int, int, bool]]:
         inner = line[quote.end() :] if quote else line
         is_blank = not inner.strip()
         bare = line.strip(" \t")
-        is_ruled = RULE_OR_UNDERLINE.fullmatch(bare) or TABLE_RULE.fullmatch(bare)
-        opening = LIST_ITEM.match(inner) or HEADING.match(inner)
+        is_ruled = (
+            RULE_OR_UNDERLINE.fullmatch(bare)
+            or TABLE_RULE.fullmatch(bare)
+            or KEYWORD_LINE.fullmatch(bare)
+        )
+        callout = CALLOUT.match(inner) if quote else None
+        opening = callout or LIST_ITEM.match(inner) or HEADING.match(inner)
         is_row = inner.lstrip().startswith("|")
         if start is not None and (is_blank or is_ruled or opening or is_row):
             yield start, line_start, False
@@ -110,11 +120,17 @@ def _segments(text: str) -> Iterator[tuple[int, int, bool]]:
             continue
         if start is None:
             start = line_start + (quote.end() if quote else 0) + (opening.end() if opening else 0)
-        if is_row or (opening and opening.re is HEADING):
+        if is_row or (opening and opening.re is not LIST_ITEM):
             yield start, line_end, False
             start = None
     if start is not None:
         yield start, len(text), fence is not None
+
+
+def _closes(fence: str, line: str, mark: re.Match | None) -> bool:
+    if fence.startswith("#+"):
+        return line.strip().lower() == fence.lower().replace("begin", "end")
+    return bool(mark and mark[1].startswith(fence) and not line[mark.end() :].strip())
 
 
 def _ends_sentence(text: str, sentence_start: int, mark: int, after: int, end: int) -> bool:
@@ -146,6 +162,10 @@ def _trimmed(text: str, start: int, end: int, is_code: bool) -> Iterator[tuple[i
         start += 1
     while end > start and text[end - 1].isspace():
         end -= 1
+    if not is_code and (block_id := BLOCK_ID.search(text, start, end)):
+        end = block_id.start()
+        while end > start and text[end - 1].isspace():
+            end -= 1
     if start < end:
         yield start, end, is_code
 
