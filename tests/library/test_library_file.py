@@ -372,3 +372,8 @@ def test_threads_search_while_one_syncs(library, notes, monkeypatch):
     assert failures == []
     assert counts
     assert len(library.search("sow beans", limit=100)) == 40
+
+
+def test_migrations_are_numbered_in_one_row():
+    numbers = [int(file.name[:4]) for file in sorted(FOLDER.glob("*.sql"))]
+    assert numbers == list(range(1, len(numbers) + 1))
