@@ -3,6 +3,7 @@
 T tokens. Each genre is one list of documents, cut to the number of tokens wanted.
 """
 
+import csv
 import json
 import re
 import sys
@@ -67,6 +68,33 @@ def chats_with_passages(tokenizer: Tokenizer) -> list[str]:
         for row in rows
         if row["label"] == 0
     ]
+
+
+def chats(tokenizer: Tokenizer) -> list[str]:
+    """Returns HaluEval's general questions and replies as plain turns."""
+    lines = (DATA / "bench/halueval/general_data.json").read_text(encoding="utf-8").splitlines()
+    return [
+        tokenizer.render_chat(
+            [
+                {"role": "user", "content": row["user_query"]},
+                {"role": "assistant", "content": row["chatgpt_response"]},
+            ],
+            add_generation_prompt=False,
+        )
+        for row in map(json.loads, lines)
+    ]
+
+
+def questions() -> list[str]:
+    """Returns TruthfulQA's questions, each with its best answer."""
+    with (DATA / "bench/truthfulqa/TruthfulQA.csv").open(encoding="utf-8", newline="") as file:
+        return [f"{row['Question']}\n{row['Best Answer']}" for row in csv.DictReader(file)]
+
+
+def lambada() -> list[str]:
+    """Returns LAMBADA's passages from novels, whole."""
+    lines = (DATA / "bench/ability/lambada_openai.jsonl").read_text(encoding="utf-8").splitlines()
+    return [f"{row['context']} {row['continuation']}" for row in map(json.loads, lines)]
 
 
 def chat_messages(row: dict) -> list[dict[str, str]]:

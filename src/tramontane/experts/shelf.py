@@ -27,6 +27,7 @@ from tramontane.experts.expert_file import (
     read_manifest,
     write_expert,
 )
+from tramontane.experts.look_alikes import forget_look_alikes
 from tramontane.experts.mixture import SUFFIX, Mixture, read_mixture, write_mixture
 from tramontane.files import write_whole
 
@@ -120,6 +121,8 @@ class Shelf:
         without = [mixture.without(replaced) for mixture in before]
         for mixture in without:
             write_mixture(self.mixtures_folder, mixture)
+        if replaced:
+            forget_look_alikes(self.mixtures_folder, replaced)
         write_expert(path, expert)
         for mixture in without:
             if mixture.base_sha256 == expert.base_sha256:
@@ -210,6 +213,7 @@ class Shelf:
         memory = {"hash": record.hash, "mixtures": sorted(names)}
         write_whole(self.memory_file(record), json.dumps(memory).encode())
         after = tuple(self.take_out(record, mixture) for mixture in before)
+        forget_look_alikes(self.mixtures_folder, record.hash)
         destination = self.withdrawn_folder / record.path.name
         os.replace(record.path, destination)
         return Withdrawal(self.record(destination, True), before, after)
