@@ -97,11 +97,16 @@ def test_advice_goes_by_the_share_of_ones_own_openness(on_other, on_one, wanted)
     assert overlap.look_alikes() == ([] if wanted == APART else [("a", "b")])
 
 
-def test_an_expert_without_notes_here_is_judged_from_the_other_side():
-    overlap = Overlap(("a", "b"), ("a",), np.array([[0.8], [0.5]]))
+def test_an_expert_without_notes_here_is_judged_by_its_manifest():
+    overlap = Overlap(("a", "b"), ("a",), np.array([[0.8], [0.5]]), {"b": 0.9})
     assert overlap.of_own("a", "a") == 1
-    assert overlap.of_own("b", "a") is None, "how far it opens on its own isn't known"
-    assert overlap.advice("a", "b") == APART
-    silent = Overlap(("a", "b"), ("a", "b"), np.array([[0.0, 0.5], [0.7, 0.8]]))
+    assert overlap.of_own("b", "a") == pytest.approx(0.5 / 0.9)
+    assert overlap.of_own("a", "b") is None
+    assert overlap.advice("a", "b") == SHARE, "one side alone can't advise to merge"
+    assert Overlap(("a", "b"), ("a",), overlap.openness_EC).advice("a", "b") == APART
+
+
+def test_an_expert_that_hardly_opens_is_judged_from_the_other_side():
+    silent = Overlap(("a", "b"), ("a", "b"), np.array([[0.04, 0.5], [0.7, 0.8]]))
     assert silent.of_own("a", "b") is None
     assert silent.advice("a", "b") == SHARE

@@ -1,6 +1,7 @@
 """experts ls, show, add, withdraw, restore, rm: what was learnt, and taking it out again."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 
 from tramontane.cli.learn import show_proof
 from tramontane.cli.output import AsJson, say, say_json, say_table
+from tramontane.cli.overlap import overlap_command, recognise, say_contested
 from tramontane.cli.parts import Parts, opened
 from tramontane.experts.certificate import Certificate, certify
 from tramontane.experts.expert_file import read_expert
@@ -27,6 +29,7 @@ app = typer.Typer(
 
 def register(main: typer.Typer) -> None:
     main.add_typer(app, name="experts")
+    app.command("overlap")(overlap_command)
 
 
 @app.callback()
@@ -101,10 +104,12 @@ def add(
     with opened(context.obj) as parts:
         record = parts.shelf.add(read_expert(file))
         mixture = parts.shelf.put_in_place(record, parts.mixture())
+        contested = recognise(parts, record, is_quiet=as_json)
     if as_json:
-        say_json(record)
+        say_json({**asdict(record), "contested_with": contested})
     else:
         say(f"{record.name} is in place in mixture {mixture.name}")
+        say_contested(record, contested)
 
 
 @app.command("withdraw")
@@ -145,11 +150,14 @@ def restore(context: typer.Context, name: Name, as_json: AsJson = False) -> None
     """
     with opened(context.obj) as parts:
         record, mixtures = parts.shelf.restore(name)
+        is_in_use = parts.settings.mixture in {mixture.name for mixture in mixtures}
+        contested = recognise(parts, record, is_quiet=as_json) if is_in_use else []
     if as_json:
         say_json({"expert": record.name, "mixtures": [mixture.name for mixture in mixtures]})
         return
     where = ", ".join(mixture.name for mixture in mixtures) or "no mixture; add it where you want"
     say(f"{record.name} is back in {where}")
+    say_contested(record, contested)
 
 
 @app.command("rm")

@@ -7,6 +7,7 @@ import typer
 
 from tramontane.cli.notes import add_and_sync
 from tramontane.cli.output import AsJson, say, say_json
+from tramontane.cli.overlap import recognise, say_contested
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter, duration
 from tramontane.errors import BackendUnavailable
@@ -54,12 +55,20 @@ def learn_command(
                 max_tokens=max_tokens,
                 apart=apart,
             )
+        contested = [] if apart else recognise(parts, record, is_quiet=as_json)
         if as_json:
-            say_json({"elapsed_seconds": report.clock.elapsed, "expert": record})
+            say_json(
+                {
+                    "elapsed_seconds": report.clock.elapsed,
+                    "expert": record,
+                    "contested_with": contested,
+                }
+            )
         else:
             show_proof(record, report.clock.elapsed)
             if not apart:
                 say(f"In place in mixture {parts.settings.mixture}.")
+            say_contested(record, contested)
 
 
 def learn_and_place(

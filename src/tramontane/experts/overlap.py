@@ -5,7 +5,7 @@ expert in place. Own notes are the yardstick: what counts is the share of that.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +17,8 @@ WINDOWS_PER_TEXT = 4
 # Of an expert's openness on its own notes.
 LOOK_ALIKE = 0.25
 SAME_KIND = 0.5
+# An expert that hardly opens on its own notes has no yardstick.
+LEAST_OWN = 0.05
 
 MERGE, SHARE, APART = "merge", "share", "apart"
 ADVICE = {
@@ -32,22 +34,29 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Overlap:
-    """Openness (E, C) of experts on texts; `texts` of an expert's own name are its own notes."""
+    """Openness (E, C) of experts on texts; `texts` of an expert's own name are its own notes.
+
+    `own_open` is what manifests say of own notes held out, for experts whose notes aren't here.
+    """
 
     experts: tuple[str, ...]
     texts: tuple[str, ...]
     openness_EC: np.ndarray
+    own_open: Mapping[str, float] = field(default_factory=dict)
 
     def of_own(self, expert: str, text: str) -> float | None:
         """Returns an expert's openness on a text as a share of that on its own notes.
 
-        None when either isn't here, or when it doesn't open on its own.
+        None when the text isn't here, or when the expert hardly opens on its own, or nobody knows.
         """
-        if expert not in self.experts or not {expert, text} <= set(self.texts):
+        if text not in self.texts:
             return None
         row_C = self.openness_EC[self.experts.index(expert)]
-        own = row_C[self.texts.index(expert)]
-        return float(row_C[self.texts.index(text)] / own) if own > 0 else None
+        if expert in self.texts:
+            own = row_C[self.texts.index(expert)]
+        else:
+            own = self.own_open.get(expert, 0.0)
+        return float(row_C[self.texts.index(text)] / own) if own >= LEAST_OWN else None
 
     def advice(self, one: str, other: str) -> str:
         """Returns MERGE, SHARE or APART for two experts."""
@@ -75,6 +84,7 @@ def measure_overlap(
     texts: Mapping[str, Sequence[str]],
     report: Report = lambda *_: None,
     *,
+    own_open: Mapping[str, float] | None = None,
     around: str | None = None,
 ) -> Overlap:
     """Returns the overlap of experts (hash by name) and texts (documents by name).
@@ -98,7 +108,7 @@ def measure_overlap(
         ]
         openness_EC[e, c] = np.concatenate(gates).mean() if gates else np.nan
     report("reading", len(wanted), len(wanted))
-    return Overlap(names, columns, openness_EC)
+    return Overlap(names, columns, openness_EC, own_open or {})
 
 
 def sample_windows(documents: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
