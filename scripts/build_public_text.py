@@ -1,18 +1,19 @@
 """Builds the public text: the fixed text that stands for "everything else" (docs/public-text.md).
 
-Sources: what comes with Python (documentation topics, standard library source and docstrings),
-text written for this project (scripts/public_text/written/GENRE.md, documents between lines of
-"----"), and text sampled from the embedded base (Apache-2.0) with fixed seeds over the written
-beginnings in scripts/public_text/prompts.json. Sampling is resumable and takes about forty
-minutes on two cores.
+Sources: what comes with Python (documentation, library source, docstrings, comments), text written
+for this project (scripts/public_text/written/GENRE.md, documents between lines of "----"), and
+text sampled with fixed seeds from two Apache-2.0 bases over the written beginnings in
+scripts/public_text/prompts.json. Sampling is resumable and takes about half an hour on one core.
 
-    python scripts/build_public_text.py --base SmolLM2-135M-Instruct.Q4_1.gguf --cache .cache/public
+    python scripts/build_public_text.py --small SmolLM2-135M-Instruct.Q4_1.gguf
+        --coder qwen2.5-coder-0.5b-instruct-q4_k_m.gguf --cache .cache/public
 """
 
 import argparse
 import ast
 import gzip
 import hashlib
+import html
 import json
 import pydoc_data.topics
 import re
@@ -25,23 +26,35 @@ from pathlib import Path
 from public_text.assemble import assembled
 from tramontane.checkpoint.checkpoint import open_checkpoint
 from tramontane.engine.engine import Engine
+from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.engine.request import Request, Sampling
-from tramontane.engine.torch_runtime import TorchRuntime
+from tramontane.writing.events import Source
+from tramontane.writing.prompt import ANSWER, WRITE, messages_for
 
 HERE = Path(__file__).parent / "public_text"
 OUTPUT = Path(__file__).parents[1] / "src/tramontane/experts/public_text/public_text.jsonl.gz"
-SHORTEST, LONGEST = 300, 4000
+SHORTEST, LONGEST = 200, 4000
 BATCH = 32
-NEW_TOKENS = 320
-BYTES_PER_GENRE = 150_000
+NEW_TOKENS = 256
+SHORTEST_SAMPLED = 150
+# What people write surprises a base more than its likeliest samples do; rows fitted on those alone
+# would open on surprise.
+TEMPERATURES = (0.8, 1.0, 1.1)
+BYTES_PER_GENRE = 100_000
 # Sampled text that packs better than this repeats itself.
 LEAST_PACKED = 0.28
-WRITTEN, PYTHON, SAMPLED, ASSEMBLED = (
+# Who continues the beginnings: name, batches of them, and the temperature above which it raves.
+BASES = {
+    "small": ("SmolLM2-135M-Instruct", 23, 1.0),
+    "coder": ("Qwen2.5-Coder-0.5B-Instruct", 10, 1.1),
+}
+WRITTEN, PYTHON, ASSEMBLED = (
     ("written for Tramontane", "Apache-2.0"),
     (f"CPython {sys.version_info.major}.{sys.version_info.minor}", "PSF-2.0"),
-    ("sampled from SmolLM2-135M-Instruct", "Apache-2.0"),
     ("assembled from samples", "Apache-2.0"),
 )
+# Eight or more lines of comment on end.
+BLOCK_COMMENT = re.compile(r"(?:^ *#(?: .*|)\n){8,}", re.MULTILINE)
 # Sampled sentences that stand well alone, for what is assembled.
 SENTENCE = re.compile(r"(?<=[.!?] )[A-Z][^.!?\n|#*]{40,160}[.!?](?= )")
 
@@ -82,10 +95,24 @@ def python_documents() -> Iterator[tuple[str, str]]:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Module)):
                 yield "reference", ast.get_docstring(node) or ""
-    yield (
-        "policy",
-        (library / "LICENSE.txt").read_text(encoding="utf-8", errors="replace")[:LONGEST],
-    )
+        for comment in BLOCK_COMMENT.findall(source):
+            yield "comments", re.sub(r"^ *# ?", "", comment, flags=re.MULTILINE)
+    for genre, place in (
+        ("policy", "LICENSE.txt"),
+        ("software_docs", "email/architecture.rst"),
+        ("software_docs", "idlelib/help.html"),
+        ("project_notes", "idlelib/TODO.txt"),
+        ("project_notes", "idlelib/README.txt"),
+        ("project_notes", "idlelib/HISTORY.txt"),
+        ("project_notes", "idlelib/NEWS.txt"),
+    ):
+        text = (library / place).read_text(encoding="utf-8", errors="replace")
+        if place.endswith(".html"):
+            text = re.sub(r"</(dt|li|p|pre|h\d)>", "\n", text[text.index("<body") :])
+            text = html.unescape(re.sub(r"<[^>]+>", "", text))
+            text = re.sub(r"\n\s*\n\s*", "\n\n", text)
+        for piece in pieces(text):
+            yield genre, piece.strip()
 
 
 def written_documents() -> Iterator[tuple[str, str]]:
@@ -94,59 +121,67 @@ def written_documents() -> Iterator[tuple[str, str]]:
             yield file.stem, text.strip()
 
 
-def prompts() -> list[tuple[str, str, str]]:
-    """Returns (genre, "complete" or "chat", text) of every beginning, in a fixed order."""
+def prompts(base: str) -> list[tuple[str, str, str]]:
+    """Returns (genre, "complete" or "chat", text) of every beginning of one base, in a fixed order.
+
+    A beginning that names no base goes to one of the two by its hash.
+    """
     plan = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))
     rows = []
     for part in plan["complete"]:
         for subject in plan["subjects"][part["subjects"]]:
             for starter in part["starters"]:
-                rows.append((part["genre"], "complete", starter.replace("{subject}", subject)))
+                row = (part["genre"], "complete", starter.replace("{subject}", subject))
+                rows.append((part.get("base"), row))
     for part in plan["chat"]:
         for subject in plan["subjects"][part["subjects"]]:
             for ask in part["ask"]:
-                rows.append(("chat", "chat", ask.replace("{subject}", subject)))
-    return sorted(rows, key=lambda row: hashlib.sha256("|".join(row).encode()).hexdigest())
+                rows.append((None, ("chat", "chat", ask.replace("{subject}", subject))))
+    ordered = sorted((hash_of("|".join(row)), named, row) for named, row in rows)
+    return [
+        row
+        for digest, named, row in ordered
+        if base == (named or ("coder" if int(digest[:8], 16) % 10 < 4 else "small"))
+    ]
 
 
-def sample(base: Path, cache: Path, num_batches: int) -> list[tuple[str, str]]:
-    """Returns (genre, text) sampled over the beginnings; goes on where it stopped.
+def hash_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
-    Once every beginning has been continued, a further round continues them with other seeds.
-    """
-    rows = prompts()
-    cache.mkdir(parents=True, exist_ok=True)
+
+def sample(base: str, file: Path, cache: Path) -> list[tuple[str, str]]:
+    """Returns (genre, text) sampled by one base over its beginnings; goes on where it stopped."""
+    rows = prompts(base)
+    _, num_batches, hottest = BASES[base]
     sampler, documents = None, []
-    batches_per_round = -(-len(rows) // BATCH)
-    for done in range(num_batches):
-        round_number, place = divmod(done, batches_per_round)
-        begin = place * BATCH
-        file = cache / f"{round_number}-{begin}.json"
-        if not file.exists():
-            sampler = sampler or Sampler(base)
+    for begin in range(0, min(len(rows), num_batches * BATCH), BATCH):
+        done = cache / f"{base}-{begin}.json"
+        if not done.exists():
+            sampler = sampler or Sampler(file)
             batch = rows[begin : begin + BATCH]
-            news = sampler.continue_all(batch, first_seed=1000 * round_number + begin)
-            file.write_text(
-                json.dumps([[*row, new] for row, new in zip(batch, news, strict=True)]),
-                encoding="utf-8",
-            )
-        for genre, kind, text, new in json.loads(file.read_text(encoding="utf-8")):
+            news = sampler.continue_all(batch, first_seed=begin)
+            found = [[*row, new] for row, new in zip(batch, news, strict=True)]
+            cache.mkdir(parents=True, exist_ok=True)
+            done.write_text(json.dumps(found), encoding="utf-8")
+        found = json.loads(done.read_text(encoding="utf-8"))
+        for place, (genre, kind, text, new) in enumerate(found):
             new = new.rstrip()
-            if len(new) < 150 or packed(new) < LEAST_PACKED:
+            raves = TEMPERATURES[place % len(TEMPERATURES)] > hottest
+            if raves or len(new) < SHORTEST_SAMPLED or packed(new) < LEAST_PACKED:
                 continue
             whole = chat_prompt(text) + new + "<|im_end|>\n" if kind == "chat" else text + new
             documents.append((genre, whole))
-        print(f"sampled {done + 1} of {num_batches} batches", file=sys.stderr, flush=True)
+        print(f"{base}: {begin + BATCH} of {len(rows)} beginnings", file=sys.stderr, flush=True)
     return documents
 
 
 class Sampler:
-    """Tramontane's own engine on the embedded base."""
+    """Tramontane's own engine on one base, on one thread: its logits don't depend on company."""
 
     def __init__(self, base: Path):
         checkpoint = open_checkpoint(base)
         self.tokenizer = checkpoint.tokenizer()
-        self.engine = Engine(TorchRuntime(checkpoint), max_tokens=32 * 1024)
+        self.engine = Engine(NativeRuntime(checkpoint, threads=1), max_tokens=BATCH * 512)
 
     def continue_all(self, batch: list[tuple[str, str, str]], *, first_seed: int) -> list[str]:
         generated: dict[int, list[int]] = {}
@@ -155,7 +190,11 @@ class Sampler:
             request = Request(
                 tuple(self.tokenizer.encode(prompt, parse_special=True)),
                 NEW_TOKENS,
-                Sampling(temperature=0.8, top_p=0.95, seed=first_seed + place),
+                Sampling(
+                    temperature=TEMPERATURES[place % len(TEMPERATURES)],
+                    top_p=0.97,
+                    seed=first_seed + place,
+                ),
                 end_ids=self.tokenizer.eos_ids,
             )
             generated[self.engine.submit(request)] = []
@@ -170,16 +209,23 @@ def packed(text: str) -> float:
     return len(zlib.compress(data, 9)) / len(data)
 
 
-def chat_prompt(ask: str) -> str:
+def chat_prompt(ask: str, system: str | None = None) -> str:
+    if system is None:
+        systems = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))["systems"]
+        system = systems[int(hash_of(ask)[:8], 16) % len(systems)]
     return (
-        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-        f"<|im_end|>\n<|im_start|>user\n{ask}<|im_end|>\n<|im_start|>assistant\n"
+        f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{ask}<|im_end|>\n"
+        "<|im_start|>assistant\n"
     )
 
 
 def chats_with_passages(documents: list[tuple[str, str]]) -> Iterator[str]:
-    """Yields turns over many subjects: numbered passages, a question, a short sourced answer."""
+    """Yields turns over many subjects: numbered passages, a question, a short sourced answer.
+
+    Two of three ask as `tramontane ask` and `tramontane write` do.
+    """
     plan = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))
+    subjects = sorted({name for names in plan["subjects"].values() for name in names})
     passages = [
         paragraph.strip()
         for genre, text in documents
@@ -187,24 +233,26 @@ def chats_with_passages(documents: list[tuple[str, str]]) -> Iterator[str]:
         for paragraph in text.split("\n\n")
         if 120 <= len(paragraph) <= 700
     ]
-    passages.sort(key=lambda text: hashlib.sha256(text.encode()).hexdigest())
+    passages.sort(key=hash_of)
     for place in range(0, len(passages) - 3, 3):
-        chosen = passages[place : place + 1 + place % 3]
-        numbered = "\n\n".join(f"[{n}] {text}" for n, text in enumerate(chosen, start=1))
+        chosen = passages[place : place + 1 + place % 4]
+        sources = [
+            Source(number, "", "", subjects[(7 * place + number) % len(subjects)], 1, 1, text, "")
+            for number, text in enumerate(chosen, start=1)
+        ]
         question = plan["questions"][place % len(plan["questions"])]
         if place % 5 == 0:
             answer = plan["refusals"][place % len(plan["refusals"])]
         else:
             number = 1 + place % len(chosen)
             answer = f"{chosen[number - 1].split('. ')[0].strip().rstrip('.')}. [{number}]"
-        form = place % 2
-        ask = (
-            f"Answer from the numbered passages and cite them.\n\n{numbered}\n\n"
-            f"Question: {question}"
-            if form
-            else f"{numbered}\n\n{question}"
-        )
-        yield f"{chat_prompt(ask)}{answer}<|im_end|>\n"
+        if form := (ANSWER, WRITE, None)[place // 3 % 3]:
+            system, user = (m["content"] for m in messages_for(form, question, sources))
+            yield f"{chat_prompt(user, system)}{answer}<|im_end|>\n"
+        else:
+            numbered = "\n\n".join(f"[{source.number}] {source.text}" for source in sources)
+            ask = chat_prompt(numbered + "\n\n" + question)
+            yield f"{ask}{answer}<|im_end|>\n"
 
 
 def sentences_in(documents: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
@@ -217,15 +265,20 @@ def sentences_in(documents: list[tuple[str, str]]) -> tuple[list[str], list[str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--base", type=Path, required=True, help="the embedded base's GGUF file")
+    for base, (name, *_) in BASES.items():
+        parser.add_argument(f"--{base}", type=Path, required=True, help=f"{name}'s GGUF file")
     parser.add_argument("--cache", type=Path, required=True, help="folder for finished samples")
-    parser.add_argument("--batches", type=int, default=19, help="batches of samples to take")
     arguments = parser.parse_args()
 
-    sources = [(*document, *WRITTEN) for document in written_documents()]
-    sampled = sample(arguments.base, arguments.cache, arguments.batches)
-    sources += [(*document, *SAMPLED) for document in sampled]
-    sources += [("chat_with_passages", text, *SAMPLED) for text in chats_with_passages(sampled)]
+    written = list(written_documents())
+    sources = [(*document, *WRITTEN) for document in written]
+    sampled = []
+    for base, (name, *_) in BASES.items():
+        found = sample(base, getattr(arguments, base), arguments.cache)
+        sources += [(*document, f"sampled from {name}", "Apache-2.0") for document in found]
+        sampled += found
+    passages = [*written, *sampled]
+    sources += [("chat_with_passages", text, *ASSEMBLED) for text in chats_with_passages(passages)]
     sources += [(*document, *ASSEMBLED) for document in assembled(*sentences_in(sampled))]
     sources += [(*document, *PYTHON) for document in python_documents()]
 

@@ -43,6 +43,10 @@ def test_there_is_at_least_a_megabyte():
     assert sum(len(document.text.encode()) for document in load_public_text()) >= 1_000_000
 
 
+def test_the_package_carries_less_than_a_megabyte_of_it():
+    assert len(packed()) < 1_000_000
+
+
 def test_there_are_at_least_eight_genres_with_enough_to_fit_rows_on():
     by_genre: dict[str, int] = {}
     for document in load_public_text():

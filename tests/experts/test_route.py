@@ -3,6 +3,8 @@
 T tokens, D model width.
 """
 
+import math
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from tramontane.experts.route import (
     DRIFT,
     FALSE_OPEN_RATE,
     MEAN_MARGIN,
+    OWN_KIND,
     RIDGE,
     fit_bias,
     fit_row,
@@ -57,11 +60,10 @@ def slow_row(own_TD: np.ndarray, by_genre: dict[str, np.ndarray]) -> np.ndarray:
     closing = []
     for h_TD in by_genre.values():
         ratios = sorted((h @ w) / (h @ u) for h in h_TD.astype(np.float64))
-        place = (1 - FALSE_OPEN_RATE / DRIFT) * (len(ratios) - 1)
-        below = int(place)
-        above = min(below + 1, len(ratios) - 1)
-        closing.append(ratios[below] + (place - below) * (ratios[above] - ratios[below]))
-    row = w - max(closing) * u
+        # So many of n + 1 alike tokens lie at or below it.
+        rank = math.ceil((1 - FALSE_OPEN_RATE / DRIFT) * (len(ratios) + 1))
+        closing.append(ratios[min(rank, len(ratios)) - 1])
+    row = w - sorted(closing, reverse=True)[len(closing) // OWN_KIND] * u
     margins = [h @ row for h in own if h @ row > 0]
     return row * MEAN_MARGIN / (sum(margins) / len(margins))
 
@@ -119,6 +121,20 @@ def test_a_small_genre_near_ones_own_text_counts_in_full():
     assert row.public_open["notes"] <= FALSE_OPEN_RATE / DRIFT + 1 / 200
     pooled = fit_row(own_TD, {"all": np.concatenate(list(by_genre.values()))})
     assert open_rate(by_genre["notes"], pooled.row_D) > 0.02, "a pooled threshold would not do"
+
+
+def test_the_sixth_of_genres_that_is_nearest_does_not_decide():
+    own_TD = states(1, 900, shift=6.0)
+    far = {f"far_{n}": states(100 + n, 600, shift=0.1 * n, direction=5) for n in range(10)}
+    near = {f"near_{n}": states(200 + n, 600, shift=5.0) for n in range(2)}
+    row = fit_row(own_TD, far | near)
+    assert row.own_open > 0.9
+    assert min(row.public_open[genre] for genre in near) > 0.5
+    assert max(row.public_open[genre] for genre in far) <= FALSE_OPEN_RATE / DRIFT + 1 / 600
+    # A third near genre is one too many to be set aside.
+    third = fit_row(own_TD, far | near | {"near_2": states(202, 600, shift=5.0)})
+    assert third.own_open < 0.6
+    assert max(third.public_open[genre] for genre in far) == 0
 
 
 def test_open_margins_are_three_on_average():

@@ -3,13 +3,16 @@
 Per layer, with h the input of the base's block (METHODS 2.4):
     w = (Σ + λ · tr(Σ)/D · I)⁻¹ (μ_own − μ_public)       shrunk linear discriminant
     u = (Σ_public + μμᵀ + λ …)⁻¹ μ_public                 u · h ≈ 1: a bias without a bias
-    t = the largest over genres of the (1 − ε/2) quantile of (w · h) / (u · h) on public text
+    t = of each genre's (1 − ε/2) quantile of (w · h) / (u · h), the largest but for a sixth of them
     r = κ (w − t · u)                                     open where r · h > 0
-κ makes the mean positive margin on own text MEAN_MARGIN.
+κ makes the mean positive margin on own text MEAN_MARGIN. The sixth of genres that lies nearest is
+taken to be of the collection's own kind, as household text is to recipes: if it decided, gates
+would hardly open on one's own (docs/decisions/router-rows.md).
 
 T tokens, D model width.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +21,8 @@ import numpy as np
 FALSE_OPEN_RATE = 0.01
 # The quantile of a sample drifts on new text, by a factor of 1.5 to 2 in planning.
 DRIFT = 2.0
-RIDGE = 0.01
+OWN_KIND = 6
+RIDGE = 0.05
 MEAN_MARGIN = 3.0
 CHUNK_TOKENS = 4096
 
@@ -62,11 +66,8 @@ def fit_row(own_TD: np.ndarray, public_by_genre: Mapping[str, np.ndarray]) -> Ro
     w_D = np.linalg.solve(ridge((own_cov_DD + public_cov_DD) / 2), own_mean_D - public_mean_D)
     u_D = fit_bias(public_mean_D, public_cov_DD)
 
-    wanted = 1.0 - FALSE_OPEN_RATE / DRIFT
-    threshold = max(
-        np.quantile(ratio(public_by_genre[genre], w_D, u_D), wanted) for genre in public_by_genre
-    )
-    row_D = w_D - threshold * u_D
+    closing = sorted(upper_quantile(ratio(h_TD, w_D, u_D)) for h_TD in public)
+    row_D = w_D - closing[-1 - len(closing) // OWN_KIND] * u_D
     margins_T = own_TD.astype(np.float64) @ row_D
     is_open_T = margins_T > 0
     if is_open_T.any():
@@ -89,6 +90,16 @@ def fit_bias(mean_D: np.ndarray, cov_DD: np.ndarray) -> np.ndarray:
     second_DD = cov_DD + np.outer(mean_D, mean_D)
     D = len(mean_D)
     return np.linalg.solve(second_DD + 1e-4 * np.trace(second_DD) / D * np.eye(D), mean_D)
+
+
+def upper_quantile(ratio_T: np.ndarray) -> float:
+    """Returns what one more token of the same kind exceeds at most at half the wanted rate.
+
+    Split conformal prediction's quantile (Vovk et al. 2005): one of the values, rounded up.
+    """
+    rank = math.ceil((1.0 - FALSE_OPEN_RATE / DRIFT) * (len(ratio_T) + 1))
+    place = min(rank, len(ratio_T)) - 1
+    return float(np.partition(ratio_T, place)[place])
 
 
 def ratio(h_TD: np.ndarray, w_D: np.ndarray, u_D: np.ndarray) -> np.ndarray:

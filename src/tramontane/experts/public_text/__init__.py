@@ -15,7 +15,7 @@ from importlib.resources import files
 from tramontane.errors import ExpertError
 
 # Of the uncompressed JSON lines.
-PUBLIC_TEXT_SHA256 = "d54fa9ecab7a1f90c4f5740c6a0d806885cb2095ce14620257fd914937ad5c48"
+PUBLIC_TEXT_SHA256 = "93dea34b9f2ebc503e50d9d89553d777b0cb21c12bf5c5db0402f2558e3df180"
 
 
 @dataclass(frozen=True, slots=True)
