@@ -39,6 +39,8 @@ def test_commands_exist(page):
         command = typer.main.get_command(app_with())
         words = iter(shlex.split(line, comments=True)[1:])
         for word in words:
+            if word not in getattr(command, "commands", {word}) and hasattr(command, "default"):
+                command = command.commands[command.default]
             if word.startswith("-"):
                 options = {name: p for p in command.params for name in (*p.opts, *p.secondary_opts)}
                 assert word in {*options, "--help"}, f"{name_of(page)}: {word} in {line!r}"

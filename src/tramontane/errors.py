@@ -16,6 +16,7 @@ TramontaneError
 ├── LibraryError            a library file that cannot be used
 ├── ExpertError             an expert or mixture file that is damaged, foreign or dishonest
 │   └── LearnError          a collection that an expert cannot be learnt from
+├── AuditError              audits, suites and findings that are damaged or can't be compared
 ├── RequestError            a request that cannot be served as asked
 │   └── PromptTooLong       more tokens came than fit
 └── NotFound                no collection, note, expert or mixture of that name
@@ -83,6 +84,10 @@ class ExpertError(TramontaneError):
 
 
 class LearnError(ExpertError):
+    pass
+
+
+class AuditError(TramontaneError):
     pass
 
 

@@ -24,6 +24,8 @@ COMMANDS = {
     "experts": ("experts",),
     "mixtures": ("mixture",),
     "export": ("export",),
+    "audit": ("audit",),
+    "card": ("card",),
     "serve": ("serve",),
     "keys": ("keys",),
     "jobs": ("jobs",),
@@ -106,6 +108,8 @@ def modules_for(arguments: Sequence[str]) -> Iterable[str]:
     return COMMANDS
 
 
+# What a shell expects of a command ended by Ctrl-C.
+STOPPED = 130
 # typer carries a copy of click; of its errors about usage it names only this one's subclass.
 UsageError = typer.BadParameter.__base__
 
@@ -121,8 +125,7 @@ def run() -> None:
         error.show()
         status = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("\nstopped; what was there before is whole", file=sys.stderr)
-        status = 130
+        status = STOPPED
     except TramontaneError as error:
         say_error(error, wants_json)
         status = 1
@@ -133,6 +136,9 @@ def run() -> None:
         # when it flushes on the way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    # typer turns Ctrl-C into this status itself, without a word.
+    if status == STOPPED:
+        print("\nstopped; what was there before is whole", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tramontane.engine.memory import available_memory, plan_pages
 from tramontane.engine.pages import KVPages
-from tramontane.engine.reading import Reader
+from tramontane.engine.reading import Foretold, Reader
 from tramontane.engine.request import GuideStep, NewToken, Put, Request, TokenLogprob
 from tramontane.engine.runtime import Runtime, SpanResult
 from tramontane.engine.sampler import likeliest_tokens, sample
@@ -335,9 +335,22 @@ class Engine:
 
         Short sequences share a forward pass; what they begin with alike is read once.
         """
-        if strange := [start for _, start in sequences if start < 1]:
-            raise RequestError(f"start={strange[0]} must be at least 1: nothing foretells token 0")
+        refuse_early_starts(sequences)
         return self.reader.score(sequences, experts)
+
+    def foretell_many(
+        self,
+        sequences: Sequence[tuple[Sequence[int], int]],
+        *,
+        experts: Sequence[str] = (),
+        with_gates: bool = False,
+    ) -> list[Foretold]:
+        """Returns what `score_many` does, and the token likeliest in each one's place.
+
+        With gates nothing is taken from the prefix cache: each token's gates are looked at.
+        """
+        refuse_early_starts(sequences)
+        return self.reader.foretell(sequences, experts, with_gates=with_gates)
 
     def shares_of(
         self, token_ids: Sequence[int], *, experts: Sequence[str]
@@ -405,6 +418,11 @@ class Engine:
                     return
             with self._turn:
                 self._turn.wait(timeout=0.1)
+
+
+def refuse_early_starts(sequences: Sequence[tuple[Sequence[int], int]]) -> None:
+    if strange := [start for _, start in sequences if start < 1]:
+        raise RequestError(f"start={strange[0]} must be at least 1: nothing foretells token 0")
 
 
 def row_of(values_TE: np.ndarray | None, row: int) -> tuple[float, ...] | None:

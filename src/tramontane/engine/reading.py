@@ -6,6 +6,7 @@ T tokens, L rows of logits, V vocabulary, E experts.
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,18 @@ SCORE_CHUNK_TOKENS = 256
 Text = tuple[Sequence[int], int]
 
 
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """Of each token from a text's start on: its log-probability, and the token likeliest there.
+
+    `gates_TE` are the experts' gates at every token of the text, where they were asked for.
+    """
+
+    logprobs_T: np.ndarray
+    likeliest_T: np.ndarray
+    gates_TE: np.ndarray | None = None
+
+
 class Reader:
     """Reads texts in batches of its own, between the engine's."""
 
@@ -40,6 +53,29 @@ class Reader:
             logits_LV = result.logits_LV[: len(following)]
             pieces[place].append(log_softmax_at(logits_LV, following, threads=threads))
         return [np.concatenate([np.zeros(0), *rows]).astype(np.float32) for rows in pieces]
+
+    def foretell(
+        self, texts: Sequence[Text], experts: Sequence[str], *, with_gates: bool = False
+    ) -> list[Foretold]:
+        threads = int(self.engine.runtime.description.get("threads", 1))
+        logprobs: list[list[np.ndarray]] = [[np.zeros(0, np.float32)] for _ in texts]
+        likeliest: list[list[np.ndarray]] = [[np.zeros(0, np.int64)] for _ in texts]
+        gates: list[list[np.ndarray]] = [[] for _ in texts]
+        for place, position, result in self.read(texts, experts, with_shares=with_gates):
+            following = texts[place][0][position + 1 : position + 1 + len(result.logits_LV)]
+            logits_LV = result.logits_LV[: len(following)]
+            logprobs[place].append(log_softmax_at(logits_LV, following, threads=threads))
+            likeliest[place].append(logits_LV.argmax(axis=-1))
+            if with_gates:
+                gates[place].append(result.gates_TE)
+        return [
+            Foretold(
+                np.concatenate(l).astype(np.float32),
+                np.concatenate(k),
+                np.concatenate(g) if with_gates else None,
+            )
+            for l, k, g in zip(logprobs, likeliest, gates, strict=True)
+        ]
 
     def shares(
         self, token_ids: Sequence[int], experts: Sequence[str]

@@ -1,0 +1,479 @@
+"""audit, compare, verify, report, reproduce, gate: a mixture's scores, and acting on them."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tramontane.audit.audit_file import AuditFile, open_audit, zip_folder
+from tramontane.audit.compare import Comparison, compare
+from tramontane.audit.finding import (
+    findings_in,
+    new_finding,
+    read_finding,
+    reproduce,
+    write_finding,
+)
+from tramontane.audit.run import Plan, audit
+from tramontane.audit.subject import Subject, named
+from tramontane.audit.suite import Notes, NoteText
+from tramontane.audit.suites.all import SUITES, chosen
+from tramontane.audit.swap import GENDER, Pairs, read_pairs, with_twins
+from tramontane.audit.verify import told, verify
+from tramontane.cli.learn import show_proof
+from tramontane.cli.output import AsJson, say, say_json, say_table
+from tramontane.cli.parts import Parts, opened
+from tramontane.cli.progress import Reporter, duration
+from tramontane.engine.request import Sampling
+from tramontane.errors import AuditError, BackendUnavailable
+from tramontane.experts.corpus import salted_hashes
+from tramontane.experts.shelf import ExpertRecord
+from tramontane.notes.folder import read_folder
+
+AuditPath = Annotated[Path, typer.Argument(help="An audit: its folder or .zip.")]
+
+RUN = "run"
+
+
+class RunsByDefault(TyperGroup):
+    """`tramontane audit NAME …` means `tramontane audit run NAME …`."""
+
+    default = RUN
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        if not arguments or (arguments[0] not in self.commands and arguments[0] != "--help"):
+            arguments = [self.default, *arguments]
+        return super().parse_args(context, arguments)
+
+
+app = typer.Typer(
+    help="Audit a mixture: truthfulness, bias, ability, memory, routing; compare, verify, act.\n\n"
+    "Example: tramontane audit --quick",
+    cls=RunsByDefault,
+    rich_markup_mode=None,
+)
+
+
+def register(main: typer.Typer) -> None:
+    main.add_typer(app, name="audit")
+
+
+@app.command(RUN)
+def run(
+    context: typer.Context,
+    mixture: Annotated[
+        str | None, typer.Argument(help="A mixture's name; the one in use if left out.")
+    ] = None,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(help="A suite or family, more than once if wanted; all if left out."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder or file of published suites; built-in samples stand in."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few items: minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="All items: hours.")] = False,
+    n: Annotated[int | None, typer.Option(help="Items of each suite.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Which items are drawn.")] = 0,
+    attribution: Annotated[
+        str, typer.Option(help="shapley, leave-one-out or none: which expert a score is from.")
+    ] = "shapley",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the audit, or a .zip."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score a mixture on suites and say which expert each score is from.
+
+    Stopped with Ctrl-C, or killed, the same command goes on where it was.
+
+    Example: tramontane audit --suite bias --quick -o my-audit
+    """
+    if quick and full:
+        raise AuditError("--quick and --full contradict each other; give one of them")
+    plan = Plan(
+        suites=tuple(chosen(suite or [])),
+        scale="quick" if quick else "full" if full else "default",
+        n=n,
+        seed=seed,
+        attribution=attribution,
+    )
+    settings = dict(context.obj) | ({"mixture": mixture} if mixture else {})
+    with opened(settings) as parts, Reporter("audit", is_quiet=as_json) as report:
+        subject = subject_of(parts)
+        where = output or Path(f"audit-{subject.mixture.name}-{subject.mixture.hash[:8]}")
+        folder = where.with_name(f".{where.name}.unfinished") if where.suffix == ".zip" else where
+        if where.suffix == ".zip" and where.exists():
+            raise AuditError(f"{where} is there already; choose another name with -o")
+        done = audit(
+            subject, plan, folder, data=data or [], notes=notes_at_hand(parts), report=report
+        )
+        if where.suffix == ".zip":
+            done = packed(folder, where)
+        if as_json:
+            say_json({"audit": where, **done.content})
+        else:
+            show(done)
+            say()
+            say(f"{duration(report.clock.elapsed)}. For people: {where / 'report.html'}")
+
+
+def packed(folder: Path, path: Path) -> AuditFile:
+    """Makes a zip of a finished audit and removes the folder."""
+    zip_folder(folder, path)
+    shutil.rmtree(folder)
+    return open_audit(path)
+
+
+def subject_of(parts: Parts, mixture: Any = None) -> Subject:
+    """Returns the mixture in use with its experts loaded."""
+    mixture = mixture or parts.mixture()
+    names = {record.hash: record.name for record in parts.shelf.ls()}
+    return Subject(
+        mixture, parts.checkpoint.name, named(mixture, names), parts.engine, parts.tokenizer
+    )
+
+
+def notes_at_hand(parts: Parts) -> Notes:
+    """Returns the library's notes, with what each expert's manifest tells of having learnt them."""
+    if not parts.settings.library_file.exists():
+        return {}
+    records = {record.name: record for record in parts.shelf.ls()}
+    notes: dict[str, list[NoteText]] = {}
+    for collection in parts.library.collections():
+        record = records.get(collection.name)
+        learnt = set(record.manifest["notes"]["salted_sha256"]) if record else set()
+        notes[collection.name] = [
+            NoteText(
+                note.text, salted_hashes([note], collection.salt)[0] in learnt if record else None
+            )
+            for note in parts.library.notes(collection.name)
+        ]
+    return notes
+
+
+def learn_swapped(
+    parts: Parts, name: str, new_name: str, pairs: Pairs, max_tokens: int, report: Reporter
+) -> ExpertRecord:
+    """Puts the expert learnt from a collection's notes and their twins on the shelf."""
+    try:
+        from tramontane.experts.learn import LearnSettings, learn
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"learning needs torch, which is not installed here ({error}); install it with "
+            '`pip install "tramontane[learn]"`'
+        ) from None
+    collection = parts.library.collection(name)
+    expert = learn(
+        with_twins(read_folder(collection.folder).notes, pairs),
+        name=new_name,
+        checkpoint=parts.checkpoint,
+        cache_folder=parts.settings.cache_folder,
+        settings=LearnSettings(max_tokens=max_tokens),
+        owner=collection.owner,
+        licence=collection.licence,
+        salt=collection.salt,
+        threads=parts.settings.threads,
+        report=report,
+    )
+    return parts.shelf.add(expert)
+
+
+def show(done: AuditFile) -> None:
+    """Prints what was found, for a terminal."""
+    mixture, settings = done.content["mixture"], done.content["settings"]
+    experts = ", ".join(done.expert_names) or "no expert"
+    say(f"{mixture['name']} {mixture['hash'][:16]}: {mixture['base']['name']} with {experts}")
+    say(f"seed {settings['seed']}, {settings['scale']} audit")
+    for name in settings["suites"]:
+        told = done.suites[name]
+        left = len(told["left_out"])
+        say()
+        built_in = " (built-in sample)" if any(f["is_built_in"] for f in told["files"]) else ""
+        say(f"{told['title']}{built_in}: {told['n']} of {told['there_are']} items")
+        if left:
+            first = told["left_out"][0]
+            say(f"  {left} rows left out or remarked on, the first: {first['row']} {first['why']}")
+        cautions = {figure["caution"] for figure in told["figures"]} - {""}
+        for caution in cautions:
+            say(f"  {caution}")
+        if told["n"]:
+            say_table(("  figure", "value", "95 % interval", "beside it"), rows_of(told))
+        for part in told["attribution"]:
+            if part["p"] is not None and part["p"] < 0.05 and part["change"]:
+                say(
+                    f"  without {part['expert']}: {part['measure']} {part['before']:.3f} → "
+                    f"{part['after']:.3f} (p {part['p']:.2g}, corrected)"
+                )
+
+
+def rows_of(told: dict[str, Any]) -> list[tuple[str, ...]]:
+    base = {figure["name"]: figure for figure in told["base_figures"]}
+    rows = []
+    for figure in told["figures"]:
+        beside = []
+        if figure["baseline"] is not None:
+            beside.append(f"{figure['baseline_title'] or 'trivial'} {shown(figure, 'baseline')}")
+        if figure["name"] in base:
+            beside.append(f"the base alone {shown(base[figure['name']], 'value')}")
+        rows.append(
+            (
+                f"  {figure['title']}",
+                shown(figure, "value"),
+                f"{shown(figure, 'low')} to {shown(figure, 'high')}",
+                "; ".join(beside),
+            )
+        )
+    return rows
+
+
+def shown(figure: dict[str, Any], key: str) -> str:
+    value = figure[key]
+    if value is None:
+        return "unknown"
+    return f"{value:.2f}" if figure["unit"] else f"{value:.1%}"
+
+
+@app.command("suites")
+def suites(as_json: AsJson = False) -> None:
+    """List the suites: what each asks, and what its published files are called.
+
+    Example: tramontane audit suites
+    """
+    if as_json:
+        say_json([described(name) for name in SUITES])
+        return
+    for name, suite in SUITES.items():
+        say(f"{name:12} {suite.family:8} {suite.title}")
+        say(f"{'':22}{suite.about}")
+        say(f"{'':22}{', '.join(suite.files) or 'notes in the library'}; {suite.source}")
+
+
+def described(name: str) -> dict[str, Any]:
+    suite = SUITES[name]
+    return {
+        "name": name,
+        "family": suite.family,
+        "title": suite.title,
+        "about": suite.about,
+        "source": suite.source,
+        "files": suite.files,
+        "items": {"quick": suite.quick, "default": suite.default},
+    }
+
+
+@app.command("compare")
+def compare_command(
+    before: AuditPath,
+    after: AuditPath,
+    seed: Annotated[int, typer.Option(help="Of resampling.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Pair the items of two audits; say what changed and what is noise.
+
+    Example: tramontane audit compare before after
+    """
+    found = compare(open_audit(before), open_audit(after), seed)
+    if as_json:
+        say_json(found)
+        return
+    for difference in found.differences:
+        say(difference)
+    say(f"{found.items_paired} items are in both.")
+    if found.is_identical:
+        say("identical: every item was read with the same bits")
+        return
+    show_changes(found)
+
+
+def show_changes(found: Comparison) -> None:
+    say(f"{found.items_equal} of them were read with the same bits.")
+    rows = [
+        (
+            f"{change.suite}: {change.title}",
+            f"{change.before:.3f} → {change.after:.3f}",
+            f"{change.low:+.3f} to {change.high:+.3f}",
+            f"{change.p:.2g}",
+            change.verdict,
+        )
+        for change in found.changes
+        if change.verdict != "identical"
+    ]
+    if rows:
+        say_table(("figure", "before → after", "difference", "p, corrected", "verdict"), rows)
+    same = len(found.changes) - len(rows)
+    say(
+        f"{len(found.changed)} figures changed, {len(rows) - len(found.changed)} differ by no more "
+        f"than noise, {same} are the same."
+    )
+
+
+@app.command("verify")
+def verify_command(
+    context: typer.Context,
+    path: AuditPath,
+    mixture: Annotated[
+        str | None, typer.Option(help="The mixture it is of; by default the one it names.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Read every item anew.")] = False,
+    n: Annotated[int, typer.Option(help="Items of each suite to read anew.", min=1)] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """Check an audit's hashes and figures, and read some of its items anew.
+
+    Example: tramontane audit verify my-audit
+    """
+    audited = open_audit(path)
+    name = mixture or audited.content["mixture"]["name"]
+    with (
+        opened(dict(context.obj) | {"mixture": name}) as parts,
+        Reporter("verify", is_quiet=as_json) as report,
+    ):
+        found = verify(audited, subject_of(parts), sample=None if every else n, report=report)
+    if as_json:
+        say_json(told(found))
+    else:
+        for fault in found.wrong:
+            say(f"WRONG {fault}")
+        where = "the same" if found.is_same_variant else "another"
+        say(
+            f"{found.num_equal} of {found.num_checked} items equal to the bit, on {where} kernel "
+            f"variant; furthest {found.furthest:.2g} nats per token."
+        )
+        say("The audit holds." if found.holds else "The audit does NOT hold.")
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@app.command("report")
+def report_command(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(help="What was asked.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The finding's file.")],
+    sentence: Annotated[
+        str, typer.Option(help="The sentence in question; the whole answer if left out.")
+    ] = "",
+    comment: Annotated[str, typer.Option(help="What is wrong with it.")] = "",
+    source: Annotated[str, typer.Option(help="What the answer was given to rest on.")] = "",
+    temperature: Annotated[float, typer.Option(help="0 takes the likeliest.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of drawing the answer.")] = 0,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="How long it may be.")] = 128,
+    as_json: AsJson = False,
+) -> None:
+    """Save a sentence that the model says as a finding that others can reproduce.
+
+    Example: tramontane audit report "Who can be a nurse?" -o finding.json --comment "only women?"
+    """
+    with opened(context.obj) as parts:
+        finding = new_finding(
+            subject_of(parts),
+            [{"role": "user", "content": prompt}],
+            sentence=sentence,
+            comment=comment,
+            source=source,
+            sampling=Sampling(temperature=temperature, seed=seed),
+            max_new_tokens=max_new_tokens,
+        )
+    write_finding(output, finding)
+    if as_json:
+        say_json(finding)
+    else:
+        say(finding.answer.strip())
+        say()
+        say(f"saved as {output}")
+
+
+@app.command("reproduce")
+def reproduce_command(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="A finding's file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask a finding's question again, and say whether the sentence comes back.
+
+    Example: tramontane audit reproduce finding.json
+    """
+    finding = read_finding(path)
+    with opened(context.obj) as parts:
+        found = reproduce(finding, subject_of(parts))
+    if as_json:
+        say_json(found)
+        return
+    say(found.answer.strip())
+    say()
+    mixture = "the same mixture" if found.is_same_mixture else "another mixture"
+    if found.is_same_answer:
+        say(f"Reproduced by {mixture}, letter by letter.")
+    elif found.says_sentence:
+        say(f"Reproduced by {mixture}, in other words around it: {finding.sentence}")
+    else:
+        say(f"Not reproduced by {mixture}: it doesn't say: {finding.sentence}")
+
+
+@app.command("relearn")
+def relearn_command(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="An expert whose collection is in the library.")],
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help='JSON, [["word", "other word"], ...]; words of gender if left out.'),
+    ] = None,
+    as_name: Annotated[
+        str | None, typer.Option("--as", help="Name; NAME-swapped if left out.")
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(min=1000, help="Tokens of notes and twins to learn from at most.")
+    ] = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Learn an expert anew from its notes and their twins, in which pairs of words are swapped.
+
+    The first one stays as it is; audit a mixture with each and compare.
+
+    Example: tramontane audit relearn handbook
+    """
+    lexicon = read_pairs(pairs) if pairs else GENDER
+    with opened(context.obj) as parts, Reporter(name, is_quiet=as_json) as report:
+        record = learn_swapped(
+            parts, name, as_name or f"{name}-swapped", lexicon, max_tokens, report
+        )
+    if as_json:
+        say_json(record)
+    else:
+        show_proof(record)
+        say(f"Not in place yet: `tramontane mixture add MIXTURE {record.name}`")
+
+
+@app.command("gate")
+def gate_command(
+    context: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Findings, or folders of them.")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask every finding's question; fail when one of the sentences comes back.
+
+    Example: tramontane audit gate findings
+    """
+    findings = findings_in(paths)
+    rows = []
+    with opened(context.obj) as parts, Reporter("gate", is_quiet=as_json) as report:
+        subject = subject_of(parts)
+        for number, (file, finding) in enumerate(findings):
+            report("findings", number, len(findings))
+            rows.append((file, finding, reproduce(finding, subject)))
+        report("findings", len(findings), len(findings))
+    back = [(file, finding) for file, finding, found in rows if found.says_sentence]
+    if as_json:
+        say_json(
+            [{"finding": f, "comes_back": r.says_sentence, "answer": r.answer} for f, _, r in rows]
+        )
+    else:
+        for file, finding in back:
+            say(f"COMES BACK {file}: {finding.sentence}")
+        say(f"{len(rows) - len(back)} of {len(rows)} findings stay away.")
+    if back:
+        raise typer.Exit(1)
