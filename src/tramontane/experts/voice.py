@@ -29,3 +29,16 @@ def effect(
         for absent in experts
     ]
     return np.stack(columns, axis=1) if columns else np.zeros((len(together_T), 0), np.float32)
+
+
+# Below this mean share nobody is named; bench/experts.py measures what it lets through.
+AUDIBLE = 0.01
+
+
+def speaker(shares_TE: np.ndarray, experts: Sequence[str]) -> str | None:
+    """Returns who speaks in a stretch: the largest mean share, or nobody where it is small."""
+    if not shares_TE.size:
+        return None
+    means_E = shares_TE.mean(axis=0)
+    loudest = int(means_E.argmax())
+    return experts[loudest] if means_E[loudest] > AUDIBLE else None
