@@ -119,25 +119,3 @@ def windows(
             yield packed[:window_tokens]
             packed = packed[window_tokens:]
             taken += window_tokens
-
-
-def chats() -> list[list[dict[str, str]]]:
-    """Returns HaluEval's plain questions and replies as the turns of a chat."""
-    lines = (DATA / "bench/halueval/general_data.json").read_text(encoding="utf-8").splitlines()
-    return [
-        [
-            {"role": "user", "content": row["user_query"]},
-            {"role": "assistant", "content": row["chatgpt_response"]},
-        ]
-        for row in map(json.loads, lines)
-    ]
-
-
-def rendered_chats(tokenizer: Tokenizer) -> list[str]:
-    return [tokenizer.render_chat(turns, add_generation_prompt=False) for turns in chats()]
-
-
-def lambada() -> list[str]:
-    """Returns LAMBADA's passages, each with its last word."""
-    lines = (DATA / "bench/ability/lambada_openai.jsonl").read_text(encoding="utf-8").splitlines()
-    return [f"{row['context']} {row['continuation']}" for row in map(json.loads, lines)]

@@ -7,9 +7,10 @@ from expert_makers import CONTEXT, VOCABULARY, random_expert, random_tensors
 
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.engine.engine import Engine
+from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.engine.torch_runtime import TorchRuntime
 from tramontane.experts.expert_file import tensor_hash
-from tramontane.experts.voice import effect
+from tramontane.experts.voice import AUDIBLE, effect, speaker
 from tramontane.model.attention import WindowAttention
 from tramontane.model.notes_experts import NotesExperts
 from tramontane.model.transformer import load_transformer
@@ -37,7 +38,16 @@ def logprobs(checkpoint: Checkpoint, experts: dict[str, dict[str, np.ndarray]]) 
 
 @pytest.fixture
 def engine(tiny_base) -> Engine:
-    engine = Engine(TorchRuntime(tiny_base), max_tokens=CONTEXT)
+    engine = Engine(TorchRuntime(tiny_base), max_tokens=8 * CONTEXT)
+    for digest, tensors in EXPERTS.items():
+        engine.add_expert(digest, tensors)
+    return engine
+
+
+@pytest.fixture
+def native(tiny_base) -> Engine:
+    """Where company changes no bit (law 3), so that what is equal is equal to the bit."""
+    engine = Engine(NativeRuntime(tiny_base), max_tokens=8 * CONTEXT)
     for digest, tensors in EXPERTS.items():
         engine.add_expert(digest, tensors)
     return engine
@@ -62,22 +72,56 @@ def test_the_effect_is_the_difference_that_absence_makes(tiny_base, engine, orde
     assert np.abs(got - wanted).max() < 30 * 64 * np.finfo(np.float32).eps
 
 
-def test_the_effect_from_a_later_token_on_is_the_end_of_the_whole(engine):
+@pytest.mark.parametrize("length", [1, 2, 40])
+def test_one_batch_gives_the_bits_of_one_pass_after_the_other(native, length):
+    text, hashes = PROBE[:length], list(EXPERTS)
+    together = native.score(text, experts=hashes)
+    one_by_one = [
+        together - native.score(text, experts=[h for h in hashes if h != absent])
+        for absent in hashes
+    ]
+    assert np.array_equal(effect(native, text, hashes), np.stack(one_by_one, axis=1))
+
+
+def test_the_effect_from_a_later_token_on_is_the_end_of_the_whole(native):
     hashes = list(EXPERTS)
-    whole = effect(engine, PROBE, hashes)
-    assert np.array_equal(effect(engine, PROBE, hashes, start=17), whole[16:])
+    whole = effect(native, PROBE, hashes)
+    assert np.array_equal(effect(native, PROBE, hashes, start=17), whole[16:])
 
 
-def test_an_expert_in_place_that_never_opens_has_no_effect(engine):
+def test_an_expert_in_place_that_never_opens_has_no_effect(native):
     silent = random_tensors(9)
     silent |= {name: np.zeros_like(t) for name, t in silent.items() if name.endswith("row")}
     digest = tensor_hash(silent)
-    engine.add_expert(digest, silent)
-    columns = effect(engine, PROBE, [*EXPERTS, digest])
+    native.add_expert(digest, silent)
+    columns = effect(native, PROBE, [*EXPERTS, digest])
     assert not columns[:, -1].any()
     assert columns[:, :-1].any(axis=0).all()
-    assert np.array_equal(columns[:, :-1], effect(engine, PROBE, list(EXPERTS)))
+    assert np.array_equal(columns[:, :-1], effect(native, PROBE, list(EXPERTS)))
 
 
 def test_without_experts_there_are_no_columns(engine):
     assert effect(engine, PROBE, []).shape == (len(PROBE) - 1, 0)
+
+
+SPEAKS = AUDIBLE * 1.5
+
+
+@pytest.mark.parametrize(
+    ("means", "named"),
+    [
+        ((0.0, 0.0), None),
+        ((AUDIBLE, 0.0), None),
+        ((SPEAKS, 0.0), "a"),
+        ((SPEAKS, 2 * SPEAKS), "b"),
+    ],
+)
+def test_a_stretch_is_the_loudest_experts_or_nobodys(means, named):
+    # Loud and silent tokens, whose mean it is.
+    shares = np.stack([np.array(means) * weight for weight in (0.0, 2.0, 0.5, 1.5)])
+    assert speaker(shares, ["a", "b"]) == named
+
+
+def test_nobody_speaks_in_nothing_and_without_experts():
+    assert speaker(np.zeros((0, 2)), ["a", "b"]) is None
+    assert speaker(np.zeros((5, 0)), []) is None

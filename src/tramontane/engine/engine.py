@@ -15,7 +15,7 @@ import numpy as np
 
 from tramontane.engine.memory import available_memory, plan_pages
 from tramontane.engine.pages import KVPages
-from tramontane.engine.reading import Foretold, Reader
+from tramontane.engine.reading import Foretold, Reader, Text
 from tramontane.engine.request import GuideStep, NewToken, Put, Request, TokenLogprob
 from tramontane.engine.runtime import Runtime, SpanResult
 from tramontane.engine.sampler import likeliest_tokens, sample
@@ -335,8 +335,12 @@ class Engine:
 
         Short sequences share a forward pass; what they begin with alike is read once.
         """
-        refuse_early_starts(sequences)
-        return self.reader.score(sequences, experts)
+        return self.score_each([Text(token_ids, start, experts) for token_ids, start in sequences])
+
+    def score_each(self, texts: Sequence[Text]) -> list[np.ndarray]:
+        """Returns `score` of each text, with the experts that each names in place."""
+        refuse_early_starts(texts)
+        return self.reader.score(texts)
 
     def foretell_many(
         self,
@@ -349,8 +353,9 @@ class Engine:
 
         With gates nothing is taken from the prefix cache: each token's gates are looked at.
         """
-        refuse_early_starts(sequences)
-        return self.reader.foretell(sequences, experts, with_gates=with_gates)
+        texts = [Text(token_ids, start, experts) for token_ids, start in sequences]
+        refuse_early_starts(texts)
+        return self.reader.foretell(texts, with_gates=with_gates)
 
     def shares_of(
         self, token_ids: Sequence[int], *, experts: Sequence[str]
@@ -360,7 +365,7 @@ class Engine:
 
     def logits_of(self, token_ids: Sequence[int], *, experts: Sequence[str] = ()) -> np.ndarray:
         """Returns the (T, V) float32 logits of every position."""
-        results = [result for *_, result in self.reader.read([(token_ids, 1)], experts)]
+        results = [result for *_, result in self.reader.read([Text(token_ids, 1, experts)])]
         return np.concatenate([result.logits_LV for result in results])
 
     def logits_hash(self, token_ids: Sequence[int], *, experts: Sequence[str] = ()) -> str:
@@ -420,8 +425,8 @@ class Engine:
                 self._turn.wait(timeout=0.1)
 
 
-def refuse_early_starts(sequences: Sequence[tuple[Sequence[int], int]]) -> None:
-    if strange := [start for _, start in sequences if start < 1]:
+def refuse_early_starts(texts: Sequence[Text]) -> None:
+    if strange := [text.start for text in texts if text.start < 1]:
         raise RequestError(f"start={strange[0]} must be at least 1: nothing foretells token 0")
 
 

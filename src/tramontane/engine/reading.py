@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 # Rows of logits held at once: 256 rows of 49k floats are 50 MB.
 SCORE_CHUNK_TOKENS = 256
 
-# Token ids, and the position from which on logits foretell them.
-Text = tuple[Sequence[int], int]
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Token ids to read, from where on logits foretell them, and the experts in place for them."""
+
+    token_ids: Sequence[int]
+    start: int = 1
+    experts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +51,22 @@ class Reader:
     def __init__(self, engine: "Engine"):
         self.engine, self.pages, self.scheduler = engine, engine.pages, engine.scheduler
 
-    def score(self, texts: Sequence[Text], experts: Sequence[str]) -> list[np.ndarray]:
+    def score(self, texts: Sequence[Text]) -> list[np.ndarray]:
         threads = int(self.engine.runtime.description.get("threads", 1))
         pieces: list[list[np.ndarray]] = [[] for _ in texts]
-        for place, position, result in self.read(texts, experts):
-            following = texts[place][0][position + 1 : position + 1 + len(result.logits_LV)]
+        for place, position, result in self.read(texts):
+            following = texts[place].token_ids[position + 1 : position + 1 + len(result.logits_LV)]
             logits_LV = result.logits_LV[: len(following)]
             pieces[place].append(log_softmax_at(logits_LV, following, threads=threads))
         return [np.concatenate([np.zeros(0), *rows]).astype(np.float32) for rows in pieces]
 
-    def foretell(
-        self, texts: Sequence[Text], experts: Sequence[str], *, with_gates: bool = False
-    ) -> list[Foretold]:
+    def foretell(self, texts: Sequence[Text], *, with_gates: bool = False) -> list[Foretold]:
         threads = int(self.engine.runtime.description.get("threads", 1))
         logprobs: list[list[np.ndarray]] = [[np.zeros(0, np.float32)] for _ in texts]
         likeliest: list[list[np.ndarray]] = [[np.zeros(0, np.int64)] for _ in texts]
         gates: list[list[np.ndarray]] = [[] for _ in texts]
-        for place, position, result in self.read(texts, experts, with_shares=with_gates):
-            following = texts[place][0][position + 1 : position + 1 + len(result.logits_LV)]
+        for place, position, result in self.read(texts, with_shares=with_gates):
+            following = texts[place].token_ids[position + 1 : position + 1 + len(result.logits_LV)]
             logits_LV = result.logits_LV[: len(following)]
             logprobs[place].append(log_softmax_at(logits_LV, following, threads=threads))
             likeliest[place].append(logits_LV.argmax(axis=-1))
@@ -80,8 +84,8 @@ class Reader:
     def shares(
         self, token_ids: Sequence[int], experts: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray]:
-        no_logits = len(token_ids) + 1
-        results = [r for *_, r in self.read([(token_ids, no_logits)], experts, with_shares=True)]
+        text = Text(token_ids, len(token_ids) + 1, experts)  # from there on none, so no logits
+        results = [result for *_, result in self.read([text], with_shares=True)]
         return (
             np.concatenate([result.shares_TE for result in results]),
             np.concatenate([result.gates_TE for result in results]),
@@ -89,12 +93,12 @@ class Reader:
 
     def logits_hash(self, token_ids: Sequence[int], experts: Sequence[str]) -> str:
         digest = hashlib.sha256()
-        for *_, result in self.read([(token_ids, 1)], experts):
+        for *_, result in self.read([Text(token_ids, 1, experts)]):
             digest.update(np.ascontiguousarray(result.logits_LV, dtype="<f4").tobytes())
         return digest.hexdigest()
 
     def read(
-        self, texts: Sequence[Text], experts: Sequence[str], *, with_shares: bool = False
+        self, texts: Sequence[Text], *, with_shares: bool = False
     ) -> Iterator[tuple[int, int, SpanResult]]:
         """Yields (place of a text, position of the first row of logits, result).
 
@@ -104,31 +108,30 @@ class Reader:
         left = list(range(len(texts)))
         while left:
             # An expert may leave between two batches, hence each asks anew.
-            with self.engine.turn(), self.holding(texts, left, experts, with_shares) as batch:
+            with self.engine.turn(), self.holding(texts, left, with_shares) as batch:
                 left = [place for place in left if place not in batch]
                 yield from self.read_batch(texts, batch, with_shares)
 
     @contextmanager
     def holding(
-        self, texts: Sequence[Text], left: Sequence[int], experts: Sequence[str], with_shares: bool
+        self, texts: Sequence[Text], left: Sequence[int], with_shares: bool
     ) -> Iterator[dict[int, Running]]:
         """Gives pages to as many texts as fit one batch; at least to one."""
         batch: dict[int, Running] = {}
-        first_pages: set[tuple[int, ...]] = set()
+        first_pages: set[tuple[tuple[str, ...], tuple[int, ...]]] = set()
         num_tokens = 0
         try:
             for place in left:
-                token_ids, start = texts[place]
-                text = Running(
-                    self.engine.new_id(), Request(tuple(token_ids), 1, experts=tuple(experts))
-                )
+                token_ids, start = texts[place].token_ids, texts[place].start
+                request = Request(tuple(token_ids), 1, experts=tuple(texts[place].experts))
+                text = Running(self.engine.new_id(), request)
                 self.engine.check(text.request, only_read=True)
                 cached, coming = [], None
                 if self.scheduler.caches_prefixes and not with_shares:
                     before = text.request.token_ids[: min(start, len(token_ids)) - 1]
                     cached = self.pages.cache.match(text.request.experts, before)
                     end = (len(cached) + 1) * self.pages.cache.page_tokens
-                    coming = before[:end] if end <= len(before) else None
+                    coming = (request.experts, before[:end]) if end <= len(before) else None
                 text.num_read = text.num_cached = len(cached) * self.scheduler.page_tokens
                 num_tokens += len(token_ids) - text.num_read
                 num_pages = self.scheduler.pages_for_tokens(len(token_ids))
@@ -163,7 +166,7 @@ class Reader:
         while unread:
             spans, positions = [], []
             for place, text in unread.items():
-                token_ids, start = text.request.token_ids, texts[place][1]
+                token_ids, start = text.request.token_ids, texts[place].start
                 chunk = token_ids[text.num_read : text.num_read + SCORE_CHUNK_TOKENS]
                 end = text.num_read + len(chunk)
                 num_logits = max(0, min(len(chunk), end - (start - 1)))

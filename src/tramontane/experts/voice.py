@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tramontane.engine.engine import Engine
+from tramontane.engine.reading import Text
 
 
 def effect(
@@ -17,17 +18,13 @@ def effect(
 ) -> np.ndarray:
     """Returns (T, E) float32, nats: how much each expert raised each token from `start` on.
 
-    One further pass per expert; columns stand in the order of `experts`.
+    The text is read once with everyone and once without each, all in one batch where they fit;
+    columns stand in the order of `experts`.
     """
     everyone = tuple(sorted(experts))
-    together_T = engine.score(token_ids, experts=everyone, start=start)
-    columns = [
-        together_T
-        - engine.score(
-            token_ids, experts=tuple(other for other in everyone if other != absent), start=start
-        )
-        for absent in experts
-    ]
+    in_place = [everyone, *(tuple(e for e in everyone if e != absent) for absent in experts)]
+    together_T, *without = engine.score_each([Text(token_ids, start, some) for some in in_place])
+    columns = [together_T - without_T for without_T in without]
     return np.stack(columns, axis=1) if columns else np.zeros((len(together_T), 0), np.float32)
 
 
