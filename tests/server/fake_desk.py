@@ -191,6 +191,7 @@ class FakeDesk:
         collections: Sequence[str] | None,
         experts: Sequence[str] | None,
         own_words: bool,
+        voice: bool = False,
     ) -> Iterator[Event]:
         iterator = self.answer(question, collections, experts, own_words)
         self.iterators.append(iterator)

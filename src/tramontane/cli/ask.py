@@ -15,19 +15,24 @@ from tramontane.writing.draft import as_markdown, write
 from tramontane.writing.events import (
     Abstained,
     Answer,
+    Behind,
     Done,
     Event,
     Heading,
     OwnWords,
     Sentence,
+    SentenceVoice,
     Source,
     Sources,
+    Voiced,
 )
 from tramontane.writing.speak import speak
 
 Collections = Annotated[
     list[str] | None, typer.Option("--in", help="Only this collection; may be repeated.")
 ]
+# Tokens named for each expert in a sentence.
+MOST_RAISED = 4
 MARKS = {"weak": "few of its words are in your notes", "unsupported": "not in your notes"}
 
 
@@ -44,6 +49,10 @@ def ask(
     own_words: Annotated[
         bool, typer.Option("--own-words", help="Also show what the model would say freely.")
     ] = False,
+    voice: Annotated[
+        bool,
+        typer.Option("--voice", help="Show what each expert did in each sentence, and its notes."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Answer a question from your notes, each sentence with its source.
@@ -55,7 +64,9 @@ def ask(
         if own_words:
             parts.checkpoint  # noqa: B018  a missing base is told before the answer begins
         answer, show = Answer(question), Screen()
-        for event in parts.writer().ask(question, collections=collection, own_words=own_words):
+        for event in parts.writer().ask(
+            question, collections=collection, own_words=own_words, with_voice=voice
+        ):
             answer.take(event)
             if not as_json:
                 show(event)
@@ -154,6 +165,8 @@ class Screen:
     def __init__(self):
         self.sources: tuple[Source, ...] = ()
         self.has_own_words = False
+        self.sentences: list[str] = []
+        self.voices: list[Voiced] = []
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -164,6 +177,9 @@ class Screen:
                 say(text, style="bold")
             case Sentence():
                 self.sentence(event)
+                self.sentences.append(event.text)
+            case Voiced():
+                self.voices.append(event)
             case Abstained(reason, closest):
                 say(reason)
                 if closest:
@@ -192,7 +208,33 @@ class Screen:
             say()
         for source in self.sources:
             say(f"[{source.number}] {place_of(source)}", style="dim")
+        for voiced in self.voices:
+            say()
+            show_voice(self.sentences[voiced.sentence], voiced.voice)
 
 
-def place_of(source: Source) -> str:
+def show_voice(text: str, voice: SentenceVoice) -> None:
+    """Prints who spoke in a sentence, the loudest first, and the notes behind them."""
+    heard = [name for name, share in voice.shares.items() if share > 0 or voice.effects[name]]
+    say(f"Voices in “{text[:60]}{'…' if len(text) > 60 else ''}”:")
+    if not heard:
+        say("  the base alone: every gate stayed closed", style="dim")
+    for name in sorted(heard, key=lambda name: -voice.shares[name]):
+        say(
+            f"  {name}: share {voice.shares[name]:.1%}, effect {voice.effects[name]:+.3f} nats per "
+            "token"
+        )
+        raised = sorted(voice.tokens, key=lambda token: -abs(token.effects[name]))[:MOST_RAISED]
+        told = ", ".join(
+            f"“{token.text.strip()}” {token.effects[name]:+.2f}"
+            for token in raised
+            if token.effects[name]
+        )
+        if told:
+            say(f"    most on {told}", style="dim")
+        for note in voice.behind.get(name, ()):
+            say(f"    leans on {place_of(note)}", style="dim")
+
+
+def place_of(source: Source | Behind) -> str:
     return f"{source.collection}/{source.path}, lines {source.first_line}-{source.last_line}"

@@ -95,6 +95,7 @@ class RealDesk:
         collections: Sequence[str] | None,
         experts: Sequence[str] | None,
         own_words: bool,
+        voice: bool = False,
     ) -> Iterator[Event]:
         voices = self.parts.voices()
         if experts is not None:
@@ -102,7 +103,7 @@ class RealDesk:
                 raise NotFound(f"no expert {sorted(missing)[0]!r} is in place")
             voices = tuple(voice for voice in voices if voice.name in experts)
         yield from self.parts.writer(voices).ask(
-            question, collections=collections, own_words=own_words
+            question, collections=collections, own_words=own_words, with_voice=voice
         )
 
     def experts(self) -> list[ExpertCard]:

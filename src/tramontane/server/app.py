@@ -236,6 +236,7 @@ class Page:
                 collections=asked.collections,
                 experts=asked.experts,
                 own_words=asked.own_words,
+                voice=asked.voice,
             )
             with closing(events):
                 for event in events:

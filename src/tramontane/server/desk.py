@@ -76,8 +76,11 @@ class Desk(Protocol):
         collections: Sequence[str] | None,
         experts: Sequence[str] | None,
         own_words: bool,
+        voice: bool = False,
     ) -> Iterator[Event]:
         """Yields an answer's events; `experts` names those switched on, None means all in place.
+
+        With `voice`, what each expert did in each sentence comes at the end.
 
         Closing the iterator stops the work.
         """

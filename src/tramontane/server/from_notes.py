@@ -10,7 +10,7 @@ from tramontane.server.chat import text_of
 from tramontane.server.desk import Desk
 from tramontane.server.openai_wire import ChatBody, Extension
 from tramontane.server.wire import plain
-from tramontane.writing.events import Abstained, Event, Heading, Sentence, Source, Sources
+from tramontane.writing.events import Abstained, Event, Heading, Sentence, Source, Sources, Voiced
 
 # What a draft from notes can't follow; it would be another answer if it were passed over.
 NOT_FROM_NOTES = (
@@ -43,6 +43,8 @@ class NotesAnswer:
                 return self.add(f"\n\n## {text}\n\n")
             case Sentence():
                 return self.sentence(event)
+            case Voiced(place, voice):
+                self.support[place] |= {"effects": voice.effects, "behind": plain(voice.behind)}
         return ""
 
     def sentence(self, sentence: Sentence) -> str:
@@ -107,6 +109,7 @@ def events_for(desk: Desk, body: ChatBody) -> Iterator[Event]:
         collections=asked.collections or None,
         experts=asked.experts,
         own_words=False,
+        voice=asked.voice,
     )
 
 

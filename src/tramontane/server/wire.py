@@ -22,12 +22,14 @@ from tramontane.writing.events import (
     OwnWords,
     Sentence,
     Sources,
+    Voiced,
 )
 
 MAX_NAMES = 1_000
 EVENT_NAMES: dict[type, str] = {
     Sources: "sources",
     Sentence: "sentence",
+    Voiced: "voiced",
     Heading: "heading",
     Abstained: "abstained",
     OwnWords: "own_words",
@@ -40,12 +42,16 @@ class Body(BaseModel):
 
 
 class AskBody(Body):
-    """`experts` names those switched on; absent or null means every one in place."""
+    """`experts` names those switched on; absent or null means every one in place.
+
+    With `voice`, an event "voiced" follows for each sentence: each expert's share and effect.
+    """
 
     question: str
     collections: list[str] | None = Field(None, max_length=MAX_NAMES)
     experts: list[str] | None = Field(None, max_length=MAX_NAMES)
     own_words: bool = False
+    voice: bool = False
 
 
 class SearchBody(Body):

@@ -27,6 +27,7 @@ from tramontane.writing.events import (
     Sentence,
     Source,
     Sources,
+    Voiced,
 )
 from tramontane.writing.likelihood import question_gains
 from tramontane.writing.overlap import overlap
@@ -40,6 +41,7 @@ from tramontane.writing.quote import (
     weighed_by_gain,
 )
 from tramontane.writing.speak import ExpertInPlace, shares_in, speak
+from tramontane.writing.voices import notes_behind, sentence_voice, voices_in
 
 NUM_HITS = 6
 MAX_QUOTATIONS = 3
@@ -88,8 +90,9 @@ class Writer:
         collections: Sequence[str] | None = None,
         own_words: bool = False,
         with_shares: bool = True,
+        with_voice: bool = False,
     ) -> Iterator[Event]:
-        """Yields the events of an answer.
+        """Yields the events of an answer; with voice, what each expert did in it comes at its end.
 
         Raises RequestError for an empty question or one too long to be one.
         """
@@ -109,12 +112,14 @@ class Writer:
         num_tokens = 0
         experts = tuple(self.experts()) if with_shares else ()
         if self.can_write:
-            for event in self.prose(ANSWER, question, sources, experts):
+            for event in self.prose(ANSWER, question, sources, experts, with_voice=with_voice):
                 num_tokens += 1
                 yield event
         else:
             for quotation in chosen:
                 yield self.quotation(quotation, numbers[quotation.hit], experts)
+            if with_voice and experts:
+                yield from self.voices_in_quotations([q.text for q in chosen], experts)
             if own_words:
                 for event in self.own_words(question, sources, experts):
                     num_tokens += 1
@@ -173,17 +178,21 @@ class Writer:
         experts: Sequence[ExpertInPlace],
         max_new_tokens: int,
     ):
-        engine, tokenizer = self.engine(), self.tokenizer()
-        room = engine.runtime.config.max_context_tokens - max_new_tokens
-        ids, _ = fitting_prompt(tokenizer, task, question, sources, room)
         return speak(
-            engine,
-            tokenizer,
-            ids,
+            self.engine(),
+            self.tokenizer(),
+            self.prompt_for(task, question, sources, max_new_tokens),
             max_new_tokens=max_new_tokens,
             sampling=Sampling(temperature=0.0),
             experts=experts,
         )
+
+    def prompt_for(
+        self, task: str, question: str, sources: Sequence[Source], max_new_tokens: int
+    ) -> list[int]:
+        room = self.engine().runtime.config.max_context_tokens - max_new_tokens
+        ids, _ = fitting_prompt(self.tokenizer(), task, question, sources, room)
+        return ids
 
     def prose(
         self,
@@ -192,19 +201,42 @@ class Writer:
         sources: Sequence[Source],
         experts: Sequence[ExpertInPlace],
         max_new_tokens: int = PROSE_TOKENS,
-    ) -> Iterator[Sentence]:
+        *,
+        with_voice: bool = False,
+    ) -> Iterator[Sentence | Voiced]:
         """Yields sentences as the base writes them, each marked by its word overlap."""
-        held, shares = "", []
+        held, shares, written = "", [], []
         for piece in self.speak_from(task, question, sources, experts, max_new_tokens):
             held += piece.text
             shares.append(piece.shares)
-            *whole, held = SENTENCE_END.split(held)
-            for text in whole:
-                yield prose_sentence(text, sources, mean_shares(shares))
-                shares = []
+            while end := SENTENCE_END.search(held):
+                yield prose_sentence(held[: end.start()], sources, mean_shares(shares))
+                written.append(held[: end.end()])
+                held, shares = held[end.end() :], []
         # A citation after the last full stop belongs to the sentence before it.
         if CITATION.sub("", held).strip():
             yield prose_sentence(held, sources, mean_shares(shares))
+            written.append(held)
+        if with_voice and experts and written:
+            before = self.prompt_for(task, question, sources, max_new_tokens)
+            yield from self.voiced(before, written, experts)
+
+    def voices_in_quotations(
+        self, texts: Sequence[str], experts: Sequence[ExpertInPlace]
+    ) -> Iterator[Voiced]:
+        """Yields each quotation's voice, read by itself as a note begins."""
+        for place, text in enumerate(texts):
+            for voiced in self.voiced([self.tokenizer().separator_id], [text], experts):
+                yield replace(voiced, sentence=place)
+
+    def voiced(
+        self, before: Sequence[int], texts: Sequence[str], experts: Sequence[ExpertInPlace]
+    ) -> Iterator[Voiced]:
+        read = voices_in(self.engine(), self.tokenizer(), before, texts, experts)
+        behind = notes_behind(self.library)
+        for place, (tokens, text) in enumerate(zip(read, texts, strict=True)):
+            if voice := sentence_voice(tokens, CITATION.sub("", text).strip(), behind):
+                yield Voiced(place, voice)
 
 
 def check_question(question: str) -> str:

@@ -41,6 +41,44 @@ class Sentence:
 
 
 @dataclass(frozen=True, slots=True)
+class Behind:
+    """A note of an expert's collection that a sentence leans on, as search finds it."""
+
+    collection: str
+    path: str
+    title: str
+    first_line: int
+    last_line: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVoice:
+    """A token's text, and each expert's part in it: its share, and its effect in nats."""
+
+    text: str
+    shares: dict[str, float]
+    effects: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceVoice:
+    """Who spoke in a sentence: means over its tokens, the tokens, and the notes behind each."""
+
+    shares: dict[str, float]
+    effects: dict[str, float]
+    tokens: tuple[TokenVoice, ...]
+    behind: dict[str, tuple[Behind, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Voiced:
+    """The voice of one of the answer's sentences; `sentence` is its place, from 0."""
+
+    sentence: int
+    voice: SentenceVoice
+
+
+@dataclass(frozen=True, slots=True)
 class Heading:
     """A section of a draft begins."""
 
@@ -69,7 +107,7 @@ class Done:
     num_tokens: int
 
 
-Event = Sources | Sentence | Heading | Abstained | OwnWords | Done
+Event = Sources | Sentence | Voiced | Heading | Abstained | OwnWords | Done
 
 
 @dataclass(slots=True)
@@ -82,6 +120,7 @@ class Answer:
     closest: Source | None = None
     sentences: list[Sentence | Heading] = field(default_factory=list)
     sources: tuple[Source, ...] = ()
+    voices: dict[int, SentenceVoice] = field(default_factory=dict)
     own_words: str | None = None
     seconds: float = 0.0
 
@@ -91,6 +130,8 @@ class Answer:
                 self.sources = sources
             case Sentence() | Heading():
                 self.sentences.append(event)
+            case Voiced(place, voice):
+                self.voices[place] = voice
             case Abstained(reason, closest):
                 self.abstained, self.reason, self.closest = True, reason, closest
             case OwnWords(text, _):
