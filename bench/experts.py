@@ -29,11 +29,11 @@ from questions import holds_fact, read_items
 from record import RESULTS, Claim, write_results
 from texts import (
     chat_messages,
+    chats,
     chats_with_passages,
     code,
     lambada,
     notes_texts,
-    rendered_chats,
     wikitext,
     windows,
 )
@@ -310,8 +310,8 @@ class Measurement:
     def other_texts(self) -> dict[str, Callable[[], list[str]]]:
         return {
             "wikitext": wikitext,
-            "lambada": lambda: lambada()[:400],
-            "chat": lambda: rendered_chats(self.tokenizer)[:300],
+            "lambada": lambada,
+            "chat": lambda: chats(self.tokenizer),
             "chat_with_passages": lambda: chats_with_passages(self.tokenizer),
             "code": code,
             **{name: lambda name=name: notes_texts(name) for name in NEVER_LEARNT},
