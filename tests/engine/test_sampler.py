@@ -291,6 +291,8 @@ def test_penalties_out_of_range_are_named():
         {"presence_penalty": 2.5},
         {"frequency_penalty": -3},
         {"repetition_penalty": 0},
+        {"repetition_penalty": 1e-300},
+        {"logit_bias": ((1, 1e38),)},
         {"logit_bias": ((1, math.nan),)},
     ):
         with pytest.raises(RequestError, match=next(iter(wrong))):

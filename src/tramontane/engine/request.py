@@ -9,6 +9,8 @@ import numpy as np
 from tramontane.errors import RequestError
 
 MOST_TOP_LOGPROBS = 20
+# Far beyond any logit: what is biased so is banned or forced.
+MOST_BIAS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,16 @@ class Sampling:
         for name in ("presence_penalty", "frequency_penalty"):
             if not -2 <= getattr(self, name) <= 2:
                 raise RequestError(f"{name}={getattr(self, name)} must lie between -2 and 2")
-        if not 0 < self.repetition_penalty <= 10:
+        if not 0.01 <= self.repetition_penalty <= 100:
             raise RequestError(
-                f"repetition_penalty={self.repetition_penalty} must be above 0 and at most 10"
+                f"repetition_penalty={self.repetition_penalty} must lie between 0.01 and 100"
             )
         for token_id, bias in self.logit_bias:
-            if not math.isfinite(bias):
-                raise RequestError(f"logit_bias of token {token_id} is {bias}, not a number")
+            if not -MOST_BIAS <= bias <= MOST_BIAS:
+                raise RequestError(
+                    f"logit_bias of token {token_id} is {bias}; it must lie between {-MOST_BIAS} "
+                    f"and {MOST_BIAS}"
+                )
 
     @property
     def changes_logits(self) -> bool:

@@ -63,6 +63,7 @@ class Plan:
     grammar: str | None = None
     form: ToolForm | None = None
     with_voice: bool = False
+    ignores_end: bool = False
 
 
 @dataclass(slots=True)
@@ -176,7 +177,7 @@ def request_of(service: Service, plan: Plan, index: int) -> Request:
         plan.token_ids,
         plan.max_new_tokens,
         replace(plan.sampling, seed=seed_of_choice(plan.sampling.seed, index)),
-        end_ids=service.model.tokenizer.eos_ids,
+        end_ids=frozenset() if plan.ignores_end else service.model.tokenizer.eos_ids,
         experts=tuple(expert.hash for expert in plan.experts),
         with_shares=plan.with_voice and bool(plan.experts),
         guide=service.grammars.guide(plan.grammar) if plan.grammar else None,

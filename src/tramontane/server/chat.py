@@ -69,6 +69,7 @@ def plan_of(service: Service, body: ChatBody) -> Plan:
         grammar=grammar,
         form=form if calls else None,
         with_voice=body.extension.voice,
+        ignores_end=bool(body.ignore_eos),
     )
 
 

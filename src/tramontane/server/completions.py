@@ -53,6 +53,7 @@ def plans_of(service: Service, body: CompletionBody) -> list[Plan]:
                 else None,
                 grammar=grammar,
                 with_voice=body.extension.voice,
+                ignores_end=bool(body.ignore_eos),
             )
         )
     return plans

@@ -17,13 +17,12 @@ MOST_TOP = 20
 CHANGES_THE_ANSWER = frozenset(
     "audio best_of dry_base dry_multiplier dynatemp_range frequency_penalty_range function_call "
     "functions guided_choice guided_decoding_backend guided_grammar guided_json guided_regex "
-    "ignore_eos mirostat modalities prediction reasoning reasoning_effort repeat_last_n suffix "
+    "mirostat modalities prediction reasoning reasoning_effort repeat_last_n suffix "
     "tfs_z typical_p verbosity web_search_options xtc_probability xtc_threshold".split()
 )
 # What they are when they ask for nothing.
 NO_CHANGE: dict[str, tuple[Any, ...]] = {
     "best_of": (1,),
-    "ignore_eos": (False,),
     "modalities": (["text"],),
     "mirostat": (0,),
     "suffix": ("",),
@@ -35,6 +34,10 @@ CHANGES_NOTHING = frozenset(
     "cache_prompt metadata prompt_cache_key prompt_cache_retention safety_identifier service_tier "
     "store user".split()
 )
+
+
+TokenName = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
+Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
 class Asked(BaseModel):
@@ -78,11 +81,12 @@ class Sampled(Asked):
     min_p: float | None = Field(None, ge=0, le=1)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    repetition_penalty: float | None = Field(None, gt=0, le=10)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=100)
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     stop: str | Annotated[list[str], Field(max_length=MOST_STOPS)] | None = None
-    logit_bias: dict[Annotated[str, Field(pattern=r"^\d{1,7}$")], float] | None = Field(
-        None, max_length=1_024
+    logit_bias: dict[TokenName, Bias] | None = Field(None, max_length=1_024)
+    ignore_eos: bool | None = Field(
+        None, description="Go on where the model would end, up to max_tokens."
     )
     return_progress: bool | None = Field(
         None, description="In a stream: tell how much of the prompt has been read."
