@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from fake_model import FakeEmbedder, FakeModel
 from running_server import Running, running
 
 from fakes import CountingRuntime, HeldRuntime, continued
+from tramontane.engine.engine import Engine
 from tramontane.engine.runtime import SpanResult
 from tramontane.errors import NotEnoughMemory
 from tramontane.server.limits import Limits
@@ -482,17 +484,31 @@ def test_a_client_that_leaves_ends_its_request(streams: bool):
         assert model.engine.pages.num_free == model.engine.num_pages
 
 
+@pytest.mark.slow
 def test_a_slow_reader_holds_nobody_and_is_given_up():
-    with served(
-        FakeModel(CountingRuntime(max_context_tokens=200_000)), reader_seconds=1.0
-    ) as server:
+    """The answer is larger than what the system keeps for a reader who takes nothing."""
+    body = {"prompt": [3], "max_tokens": 4000, "n": 8, "stream": True, "logprobs": 20}
+    data = json.dumps(body).encode()
+    model = FakeModel(CountingRuntime(max_context_tokens=8_000))
+    model.engine = Engine(model.engine.runtime, max_tokens=64_000)
+    with served(model, reader_seconds=1.0) as server, socket.socket() as reader:
         until_open(server)
-        body = {"prompt": [3], "max_tokens": 4000, "stream": True, "logprobs": 5}
-        with httpx.stream("POST", f"{server.address}v1/completions", json=body, timeout=60):
-            # Nothing is read, and the others go on.
-            for _ in range(5):
-                assert chat(server, "3", max_tokens=3).status_code == 200
-            assert server.until_no_streams(PATIENCE_SECONDS)
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.connect(("127.0.0.1", server.port))
+        reader.sendall(
+            f"POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+            + data
+        )
+        for _ in range(5):
+            assert chat(server, "3", max_tokens=3).status_code == 200
+        assert server.until_no_streams(3 * PATIENCE_SECONDS)
+        told = b""
+        while piece := reader.recv(1 << 16):
+            told += piece
+        assert b"200 OK" in told
+        assert b"[DONE]" not in told
+        assert not model.engine.has_work
 
 
 def test_an_answer_has_its_time_and_says_when_it_ended_it():
