@@ -30,6 +30,9 @@ class Settings(BaseModel):
     runtime: Literal["auto", "native", "pytorch"] = Field(
         "auto", description="what computes; auto takes the native one where it knows the model"
     )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where learning computes; auto takes a GPU if there is one"
+    )
     kv: Literal["float16", "int8"] = Field(
         "float16", description="what keys and values are kept as; int8 takes half the memory"
     )

@@ -429,7 +429,8 @@ def test_the_manifest_holds_no_time_no_text_and_no_path(whole, tiny_llama):
         "held_out",
         "gates",
     }
-    assert manifest["made_with"].keys() == {"torch", "threads", "instructions", "machine"}
+    made_with = {"torch", "threads", "place", "instructions", "machine"}
+    assert manifest["made_with"].keys() == made_with
     words = {word for one in NOTES for word in one.text.split() if len(word) > 4}
     for text in texts_in(manifest):
         if text != "the canal keeper":

@@ -12,7 +12,7 @@ from torch import Tensor
 
 import tramontane.experts.training as training_file
 from tramontane.checkpoint.checkpoint import Checkpoint
-from tramontane.experts.loss import divergence
+from tramontane.experts.loss import divergence, token_losses
 from tramontane.experts.states import compute_states
 from tramontane.experts.training import Misfires, SavesNowAndThen, Schedule, Training
 from tramontane.model.transformer import load_transformer
@@ -79,8 +79,15 @@ def test_the_rate_warms_up_and_falls_to_nothing_along_a_cosine():
 class Lesson:
     """A base, a dozen windows, and a beginning expert whose gates are as told."""
 
-    def __init__(self, checkpoint: Checkpoint, folder, *, open_layers: tuple[int, ...] = (1, 2)):
-        self.transformer = load_transformer(checkpoint)
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        folder,
+        *,
+        open_layers: tuple[int, ...] = (1, 2),
+        dtype: torch.dtype = torch.float32,
+    ):
+        self.transformer = load_transformer(checkpoint, dtype=dtype)
         self.windows = np.random.default_rng(3).integers(0, 300, (N, W))
         states = compute_states(
             self.transformer, "b" * 64, self.windows, FIRST, folder, lambda *_: None
@@ -137,6 +144,41 @@ def test_a_steps_loss_is_that_of_its_windows(lesson):
     batch = training.schedule.batch(0)
     wanted = training.evaluate(lesson.trunk[batch], lesson.windows[batch], with_expert=True)
     assert lesson.go_on(training, 1)[0] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_only_counted_tokens_are_learnt(lesson):
+    counted_NW = np.zeros((N, W), bool)
+    counted_NW[:, 5:9] = True
+    training, all_changed = lesson.begin(), lesson.begin()
+    # Other tokens where none is counted, after the last that is: nobody sees them.
+    others = lesson.windows.copy()
+    others[:, 9:] = (others[:, 9:] + 1) % 300
+    loss = training.take_step(lesson.trunk, lesson.windows, counted_NW)
+    assert all_changed.take_step(lesson.trunk, others, counted_NW) == loss
+    assert parameters(training) == parameters(all_changed)
+
+    batch = np.sort(training.schedule.batch(0))
+    states_TD = lesson.begin().top(lesson.trunk[batch], with_expert=True)
+    losses_T = token_losses(
+        states_TD.unflatten(0, (-1, W))[:, 4:8].flatten(0, 1).detach(),
+        lesson.transformer.output_weight(),
+        torch.from_numpy(lesson.windows[batch][:, 5:9]).flatten(),
+    )
+    assert loss == pytest.approx(float(losses_T.mean()), rel=1e-5)
+
+
+def test_learning_in_bfloat16_keeps_the_expert_in_float32(tiny_llama, tmp_path):
+    lesson = Lesson(tiny_llama, tmp_path, dtype=torch.bfloat16)
+    assert lesson.trunk.dtype == np.uint16
+    training = lesson.begin(epochs=15)
+    before = training.evaluate(lesson.trunk, lesson.windows, with_expert=True)
+    lesson.go_on(training, training.schedule.num_steps)
+    assert training.evaluate(lesson.trunk, lesson.windows, with_expert=True) < 0.9 * before
+    assert {p.dtype for p in training.parameters.values()} == {torch.float32}
+    # In bfloat16 steps this small would be lost: a number would stay where it is.
+    assert any(
+        not torch.equal(p, p.detach().bfloat16().float()) for p in training.parameters.values()
+    )
 
 
 def test_only_the_expert_moves(lesson):

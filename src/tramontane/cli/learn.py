@@ -1,5 +1,6 @@
 """learn: from a folder of notes to an expert in place, with the proof of what it learnt."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,8 @@ from tramontane.cli.progress import Reporter, duration
 from tramontane.errors import BackendUnavailable
 from tramontane.experts.shelf import ExpertRecord
 from tramontane.notes.folder import read_folder
+from tramontane.writing.events import Source
+from tramontane.writing.prompt import WRITE, messages_for
 
 
 def register(app: typer.Typer) -> None:
@@ -102,13 +105,24 @@ def learn_and_place(
         owner=collection.owner,
         licence=collection.licence,
         salt=collection.salt,
+        asking=asked_for_a_draft if checkpoint.tokenizer().chat_template else None,
         threads=parts.settings.threads,
+        device=parts.settings.device,
         report=report,
     )
     record = parts.shelf.add(expert)
     if not apart:
         parts.shelf.put_in_place(record, parts.mixture())
     return record
+
+
+def asked_for_a_draft(subject: str, passages: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    """Returns the messages that ask to write about a subject from (title, text) passages."""
+    sources = [
+        Source(number, "", "", title, 1, 1, text, "")
+        for number, (title, text) in enumerate(passages, start=1)
+    ]
+    return messages_for(WRITE, f"Write about {subject}.", sources)
 
 
 def show_proof(record: ExpertRecord, seconds: float | None = None) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
 from tramontane.checkpoint.checkpoint import Checkpoint
@@ -28,13 +28,16 @@ from tramontane.experts.corpus import (
     salted_hashes,
 )
 from tramontane.experts.expert_file import FORMAT, Expert, check_name, tensor_hash
+from tramontane.experts.place import Place, choose_place
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256, load_public_text
 from tramontane.experts.route import Row, fit_row, open_rate
 from tramontane.experts.states import States, compute_states
 from tramontane.experts.training import Misfires, SavesNowAndThen, Schedule, Training
+from tramontane.experts.turns import Asking, turns_of
 from tramontane.files import held_alone
 from tramontane.model.transformer import Transformer, load_transformer
 from tramontane.notes.note import Note
+from tramontane.tokenizer.tokenizer import Tokenizer
 
 Report = Callable[[str, int, int], None]
 
@@ -53,6 +56,7 @@ class LearnSettings:
     row_tokens: int = 20_480
     public_tokens_per_genre: int = 2_560
     divergence_weight: float = 0.3
+    share_of_turns: float = 0.15
     seed: int = 0
 
     def __post_init__(self):
@@ -60,6 +64,8 @@ class LearnSettings:
             raise LearnError(f"width={self.width} must be a positive multiple of 64")
         if not 0 < self.share_of_layers <= 1:
             raise LearnError(f"share_of_layers={self.share_of_layers} must lie in (0, 1]")
+        if not 0 <= self.share_of_turns < 1:
+            raise LearnError(f"share_of_turns={self.share_of_turns} must lie in [0, 1)")
         if self.window_tokens < 2:
             raise LearnError(f"window_tokens={self.window_tokens} must be at least 2")
         for name in ("max_tokens", "row_tokens", "public_tokens_per_genre"):
@@ -107,13 +113,17 @@ def learn(
     owner: str = "",
     licence: str = "",
     salt: bytes = b"",
+    asking: Asking | None = None,
     threads: int | None = None,
+    device: str = "auto",
     report: Report = lambda *_: None,
 ) -> Expert:
     """Returns the expert learnt from the notes, with its proof in the manifest.
 
-    `report(stage, done, total)` counts work in units of about equal time. Interrupted and called
-    again with the same arguments, it goes on where it stopped and returns the same expert.
+    `asking` is how drafts are asked for: given one, part of what is learnt is turns of a chat with
+    passages of the notes. `report(stage, done, total)` counts work in units of about equal time.
+    Interrupted and called again with the same arguments, it goes on where it stopped and returns
+    the same expert.
 
     Raises LearnError when there is too little text, or when nothing was learnt.
     """
@@ -126,29 +136,65 @@ def learn(
     public = public_windows(
         load_public_text(), tokenizer, settings.window_tokens, settings.public_tokens_per_genre
     )
-    work_folder = cache_folder / "learning" / f"{name}-{run_key(checkpoint, corpus, settings)}"
+    lesson = lesson_of(corpus, tokenizer, asking, settings)
+    place = choose_place(device)
+    key = run_key(checkpoint, lesson, settings, place)
+    work_folder = cache_folder / "learning" / f"{name}-{key}"
     with held_alone(cache_folder / "learning" / f"{name}.lock", f"learning {name!r}"):
         remove_other_runs(work_folder, name)
-        run = Learning(checkpoint, corpus, public, settings, cache_folder, work_folder, report)
+        run = Learning(
+            checkpoint, lesson, public, settings, place, cache_folder, work_folder, report
+        )
         try:
             tensors, proof = run.run()
         except LearnError:
             shutil.rmtree(work_folder, ignore_errors=True)
             raise
-        expert = Expert(
-            manifest_of(name, owner, licence, salt, checkpoint, corpus, settings, tensors, proof),
-            tensors,
+        manifest = manifest_of(
+            name, owner, licence, salt, checkpoint, lesson, settings, place, tensors, proof
         )
+        expert = Expert(manifest, tensors)
         shutil.rmtree(work_folder)
     return expert
 
 
-def run_key(checkpoint: Checkpoint, corpus: Corpus, settings: LearnSettings) -> str:
+@dataclass(frozen=True)
+class Lesson:
+    """What is learnt: a collection's windows, then its turns.
+
+    N windows of W tokens: `windows` (N, W) and which of their tokens are learnt, `counted` (N, W).
+    """
+
+    corpus: Corpus
+    windows: np.ndarray
+    counted: np.ndarray
+
+    @property
+    def num_turns(self) -> int:
+        return len(self.windows) - len(self.corpus.learnt)
+
+
+def lesson_of(
+    corpus: Corpus, tokenizer: Tokenizer, asking: Asking | None, settings: LearnSettings
+) -> Lesson:
+    """Returns the corpus with a share of turns beside it, where it is told how drafts are asked."""
+    share = settings.share_of_turns if asking else 0.0
+    wanted = round(share / (1 - share) * len(corpus.learnt))
+    windows, counted = [corpus.learnt], [np.ones(corpus.learnt.shape, bool)]
+    if wanted:
+        turns = turns_of(corpus.learnt_notes, tokenizer, asking, settings.window_tokens, wanted)
+        windows.append(turns.windows)
+        counted.append(turns.answers)
+    return Lesson(corpus, np.concatenate(windows), np.concatenate(counted))
+
+
+def run_key(checkpoint: Checkpoint, lesson: Lesson, settings: LearnSettings, place: Place) -> str:
     """Returns what tells one learning from another, so that only the same one is gone on with."""
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
     digest.update(f"{checkpoint.sha256}{PUBLIC_TEXT_SHA256}{torch.__version__}".encode())
-    digest.update(f"{torch.get_num_threads()}".encode())
-    digest.update(corpus.learnt.tobytes() + corpus.held_out.tobytes())
+    digest.update(f"{torch.get_num_threads()} {place}".encode())
+    for array in (lesson.windows, lesson.counted, lesson.corpus.held_out):
+        digest.update(array.tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -165,21 +211,23 @@ class Learning:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        corpus: Corpus,
+        lesson: Lesson,
         public: dict[str, np.ndarray],
         settings: LearnSettings,
+        place: Place,
         cache_folder: Path,
         work_folder: Path,
         report: Report,
     ):
-        self.checkpoint, self.corpus, self.public = checkpoint, corpus, public
+        self.checkpoint, self.lesson, self.public = checkpoint, lesson, public
+        self.corpus, self.place = lesson.corpus, place
         self.settings, self.cache_folder, self.work_folder = settings, cache_folder, work_folder
         config = checkpoint.config
         self.first = config.num_layers - math.ceil(config.num_layers * settings.share_of_layers)
         self.schedule = Schedule(
-            num_windows=len(corpus.learnt),
+            num_windows=len(lesson.windows),
             batch_windows=settings.batch_windows,
-            epochs=settings.epochs_for(corpus.num_tokens),
+            epochs=settings.epochs_for(self.corpus.num_tokens),
             learning_rate=settings.learning_rate,
             divergence_weight=settings.divergence_weight,
             seed=settings.seed,
@@ -188,11 +236,11 @@ class Learning:
 
     def total_work(self) -> float:
         L = self.checkpoint.config.num_layers
-        learnt, held_out = self.corpus.learnt.size, self.corpus.held_out.size
+        learnt, held_out = self.lesson.windows.size, self.corpus.held_out.size
         public = sum(windows.size for windows in self.public.values())
-        row_tokens = self.corpus.learnt[: self.row_windows].size
+        row_tokens = self.row_windows * self.settings.window_tokens
         states = learnt * self.first + row_tokens * (L - self.first) + (held_out + public) * L
-        steps = learnt * self.schedule.epochs * self.step_cost()
+        steps = self.schedule.num_steps * self.step_tokens() * self.step_cost()
         return states + steps + held_out * (self.schedule.epochs + 1) * self.evaluation_cost()
 
     def evaluation_cost(self) -> float:
@@ -201,14 +249,16 @@ class Learning:
     def step_cost(self) -> float:
         top = self.checkpoint.config.num_layers - self.first
         public = 0.5 / self.settings.batch_windows * top * (2 + Work.BACK)
-        return top * (1 + Work.BACK) + 2 * Work.HEAD + public
+        head = 2 * Work.HEAD * self.lesson.counted.mean()
+        return top * (1 + Work.BACK) + head + public
 
     def run(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns the expert's tensors and the proof of what it learnt."""
-        transformer = load_transformer(self.checkpoint)
-        corpus = self.corpus
-        own = self.states(transformer, corpus.learnt, self.row_windows, self.work_folder)
-        held_out = self.states(transformer, corpus.held_out, len(corpus.held_out), self.work_folder)
+        device, dtype = self.place.device, self.place.dtype
+        transformer = load_transformer(self.checkpoint, dtype=dtype, device=device)
+        corpus, folder = self.corpus, self.work_folder
+        own = self.states(transformer, self.lesson.windows, self.row_windows, folder)
+        held_out = self.states(transformer, corpus.held_out, len(corpus.held_out), folder)
         public_all = np.concatenate(list(self.public.values()))
         public = self.states(transformer, public_all, len(public_all), self.cache_folder)
 
@@ -216,12 +266,12 @@ class Learning:
         tensors = self.starting_tensors(transformer, own, rows)
         misfires = self.misfires(public, rows)
         gates = self.gate_rates(rows, held_out)
-        # From here on only the trunk is read; the rest, mapped, would count as memory in use.
-        own_trunk, held_out_trunk = own.trunk, held_out.trunk
-        del own, held_out, public
+        # What lies below is in the states; from here on it would only take memory.
+        for layer in range(self.first):
+            transformer.layers[layer] = nn.Identity()
         training = Training(transformer, self.first, tensors, self.schedule, misfires)
-        before = self.evaluate(training, held_out_trunk, with_expert=False)
-        self.teach(training, own_trunk, held_out_trunk)
+        before = self.evaluate(training, held_out, with_expert=False)
+        self.teach(training, own, held_out)
         after = training.best_loss
         if not after < before:
             raise LearnError(
@@ -230,7 +280,7 @@ class Learning:
                 "nothing was kept. More notes, or notes more alike, may help"
             )
         self.work.finish()
-        learnt = {name: tensor.numpy() for name, tensor in training.best.items()}
+        learnt = {name: tensor.cpu().numpy() for name, tensor in training.best.items()}
         learnt |= {f"layers.{layer}.row": row.row_D for layer, row in rows.items()}
         return learnt, {
             "held_out": {
@@ -245,7 +295,8 @@ class Learning:
 
     @property
     def row_windows(self) -> int:
-        return self.settings.row_tokens // self.settings.window_tokens
+        """How many windows rows are fitted on: of the notes themselves, not of turns."""
+        return min(self.settings.row_tokens // self.settings.window_tokens, len(self.corpus.learnt))
 
     def states(
         self, transformer: Transformer, windows: np.ndarray, num_with_h: int, folder: Path
@@ -318,17 +369,19 @@ class Learning:
             open_NW |= public.h[layer - self.first].astype(np.float32) @ row.row_D > 0
         hit = np.flatnonzero(open_NW.any(axis=1))
         order = np.random.default_rng([self.settings.seed, 1]).permutation(hit)
+        # Every other step takes one.
+        order = order[: math.ceil(self.schedule.num_steps / 2)]
         return Misfires(public.trunk[order], open_NW[order])
 
-    def evaluate(self, training: Training, trunk: np.ndarray, *, with_expert: bool) -> float:
+    def evaluate(self, training: Training, held_out: States, *, with_expert: bool) -> float:
         return training.evaluate(
-            trunk,
+            held_out.trunk,
             self.corpus.held_out,
             with_expert=with_expert,
             report=lambda tokens: self.work.add(tokens * self.evaluation_cost()),
         )
 
-    def teach(self, training: Training, own: np.ndarray, held_out: np.ndarray) -> None:
+    def teach(self, training: Training, own: States, held_out: States) -> None:
         """Runs the schedule to its end, from the saved state if there is one."""
         state_file = self.work_folder / "training.safetensors"
         if state_file.exists():
@@ -341,14 +394,14 @@ class Learning:
         save_now_and_then = SavesNowAndThen(training, state_file)
         self.work.stage = "learning"
         while training.step < self.schedule.num_steps:
-            training.take_step(own, self.corpus.learnt)
+            training.take_step(own.trunk, self.lesson.windows, self.lesson.counted)
             self.work.add(self.step_tokens() * self.step_cost())
             if training.step % self.schedule.steps_per_epoch == 0:
                 training.note_epoch(self.evaluate(training, held_out, with_expert=True))
             save_now_and_then()
 
     def step_tokens(self) -> float:
-        return self.corpus.learnt.size / self.schedule.steps_per_epoch
+        return self.lesson.windows.size / self.schedule.steps_per_epoch
 
     def gate_rates(self, rows: dict[int, Row], held_out: States) -> dict[str, Any]:
         """Returns mean open rates over layers: on held-out notes and on public text by genre."""
@@ -388,12 +441,13 @@ def strongest_neurons(
         gate_FD, up_FD, down_DF = (
             getattr(block.experts, n).weight[0] for n in ("gate", "up", "down")
         )
-    output_TF = silu(linear(h_TD, gate_FD)) * linear(h_TD, up_FD)
-    strength_F = output_TF.abs().mean(dim=0) * down_DF.norm(dim=0)
+    h_TD = h_TD.to(gate_FD)
+    output_TF = (silu(linear(h_TD, gate_FD)) * linear(h_TD, up_FD)).float()
+    strength_F = output_TF.abs().mean(dim=0) * down_DF.float().norm(dim=0)
     chosen = strength_F.sort(descending=True, stable=True).indices[:m].sort().values
     if len(chosen) < m:
         raise LearnError(f"width {m} is more than the base's {len(gate_FD)} neurons")
-    return gate_FD[chosen].float(), up_FD[chosen].float()
+    return gate_FD[chosen].float().cpu(), up_FD[chosen].float().cpu()
 
 
 def manifest_of(
@@ -402,12 +456,14 @@ def manifest_of(
     licence: str,
     salt: bytes,
     checkpoint: Checkpoint,
-    corpus: Corpus,
+    lesson: Lesson,
     settings: LearnSettings,
+    place: Place,
     tensors: dict[str, np.ndarray],
     proof: dict[str, Any],
 ) -> dict[str, Any]:
     """Returns what an expert says of itself; no clock time and no text of any note."""
+    corpus = lesson.corpus
     salted = salted_hashes(corpus.learnt_notes, salt)
     return {
         "format": FORMAT,
@@ -419,12 +475,18 @@ def manifest_of(
         "layers": sorted({int(tensor.split(".")[1]) for tensor in tensors}),
         "width": settings.width,
         "settings": asdict(settings) | {"epochs": settings.epochs_for(corpus.num_tokens)},
-        "notes": {"number": len(salted), "salted_sha256": salted, "tokens": corpus.num_tokens},
+        "notes": {
+            "number": len(salted),
+            "salted_sha256": salted,
+            "tokens": corpus.num_tokens,
+            "turns": lesson.num_turns,
+        },
         "public_text_sha256": PUBLIC_TEXT_SHA256,
         "tensor_hash": tensor_hash(tensors),
         "made_with": {
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
+            "place": str(place),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "machine": platform.machine(),
         },

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
-CHUNK_TOKENS = 256
+CHUNK_TOKENS = 128
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
@@ -19,15 +19,21 @@ class ChunkedCrossEntropy(torch.autograd.Function):
     def forward(ctx, states_TD: Tensor, weight_VD: Tensor, targets_T: Tensor) -> Tensor:
         total = states_TD.new_zeros((), dtype=torch.float64)
         gradient_TD = torch.empty_like(states_TD)
+        # One pair of buffers for all chunks: fresh pages cost as much as what is done in them.
+        shape = (min(CHUNK_TOKENS, len(states_TD)), len(weight_VD))
+        logits_buffer, gradient_buffer = (states_TD.new_empty(shape) for _ in range(2))
         for begin in range(0, len(states_TD), CHUNK_TOKENS):
-            rows = slice(begin, begin + CHUNK_TOKENS)
-            logits_tV = linear(states_TD[rows], weight_VD).float()
-            logsumexp_t = logits_tV.logsumexp(dim=-1)
-            targets_t1 = targets_T[rows, None]
-            total += (logsumexp_t - logits_tV.gather(1, targets_t1)[:, 0]).double().sum()
-            gradient_tV = logits_tV.sub_(logsumexp_t[:, None]).exp_()
-            gradient_tV.scatter_add_(1, targets_t1, -torch.ones_like(logsumexp_t)[:, None])
-            gradient_TD[rows] = gradient_tV.to(states_TD.dtype) @ weight_VD
+            states_tD = states_TD[begin : begin + CHUNK_TOKENS]
+            targets_t1 = targets_T[begin : begin + CHUNK_TOKENS, None]
+            logits_tV = logits_buffer[: len(states_tD)]
+            gradient_tV = gradient_buffer[: len(states_tD)]
+            torch.mm(states_tD, weight_VD.T, out=logits_tV)
+            torch.log_softmax(logits_tV, dim=-1, out=gradient_tV)
+            total -= gradient_tV.gather(1, targets_t1).double().sum()
+            gradient_tV.exp_()
+            minus_one_t1 = gradient_tV.new_full((), -1.0).expand_as(targets_t1)
+            gradient_tV.scatter_add_(1, targets_t1, minus_one_t1)
+            torch.mm(gradient_tV, weight_VD, out=gradient_TD[begin : begin + CHUNK_TOKENS])
         ctx.save_for_backward(gradient_TD / len(states_TD))
         return (total / len(states_TD)).float()
 

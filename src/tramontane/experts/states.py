@@ -40,15 +40,34 @@ class Recorder:
 
 @dataclass(frozen=True)
 class States:
-    """Memory-mapped states: trunk (N, W, D), and h (L, M, W, D) of the first M windows."""
+    """States on disk: trunk (N, W, D), and h (L, M, W, D) of the first M windows, in float16.
 
-    trunk: np.ndarray
-    h: np.ndarray
+    The trunk is float32, or bfloat16 as its bits in uint16; `trunk_tensor` reads both. Each access
+    maps a file anew: pages once touched count as memory in use for as long as they are mapped.
+    """
+
+    folder: Path
+
+    @property
+    def trunk(self) -> np.ndarray:
+        return np.load(self.folder / "trunk.npy", mmap_mode="r")
+
+    @property
+    def h(self) -> np.ndarray:
+        return np.load(self.folder / "h.npy", mmap_mode="r")
 
 
-def states_key(base_sha256: str, first: int, num_with_h: int, windows_NW: np.ndarray) -> str:
-    content = f"{base_sha256}|{first}|{num_with_h}|{windows_NW.shape}|{torch.__version__}|".encode()
-    return hashlib.sha256(content + windows_NW.tobytes()).hexdigest()[:32]
+def trunk_tensor(trunk_NWD: np.ndarray) -> Tensor:
+    """Returns a copy of trunk states as the base computed them."""
+    copy = torch.from_numpy(np.array(trunk_NWD))
+    return copy.view(torch.bfloat16) if copy.dtype == torch.uint16 else copy
+
+
+def states_key(
+    base_sha256: str, first: int, num_with_h: int, windows_NW: np.ndarray, dtype: torch.dtype
+) -> str:
+    content = f"{base_sha256}|{first}|{num_with_h}|{windows_NW.shape}|{torch.__version__}|{dtype}|"
+    return hashlib.sha256(content.encode() + windows_NW.tobytes()).hexdigest()[:32]
 
 
 @torch.inference_mode()
@@ -68,7 +87,8 @@ def compute_states(
     noise is far larger.
     """
     M = min(len(windows_NW), num_with_h)
-    folder = cache_folder / "states" / states_key(base_sha256, first, M, windows_NW)
+    key = states_key(base_sha256, first, M, windows_NW, transformer.embedding.weight.dtype)
+    folder = cache_folder / "states" / key
     # Two learnings at once need the same public states: the second waits, then finds them done.
     with held_alone(folder / "lock", "a cache of states", waits=True):
         return fill(folder, transformer, windows_NW, first, M, report)
@@ -89,40 +109,46 @@ def fill(
     trunk_file, h_file = folder / "trunk.npy", folder / "h.npy"
     if not (trunk_file.exists() and h_file.exists()):
         progress_file.unlink(missing_ok=True)
-    trunk = open_array(trunk_file, (N, W, D), np.float32)
-    h = open_array(h_file, (L, M, W, D), np.float16)
+    weight = transformer.embedding.weight
+    device, is_wide = weight.device, weight.dtype == torch.float32
+    make_array(trunk_file, (N, W, D), np.float32 if is_wide else np.uint16)
+    make_array(h_file, (L, M, W, D), np.float16)
     done = json.loads(progress_file.read_text()) if progress_file.exists() else 0
 
     attend = WindowAttention(W, config.sliding_window)
     report(done, N)
     for begin in range(done, N, WINDOWS_PER_BATCH):
-        batch_BW = torch.from_numpy(windows_NW[begin : begin + WINDOWS_PER_BATCH])
+        batch_BW = torch.from_numpy(windows_NW[begin : begin + WINDOWS_PER_BATCH]).to(device)
         end = begin + len(batch_BW)
-        positions_T = torch.arange(W).repeat(len(batch_BW))
+        positions_T = torch.arange(W, device=device).repeat(len(batch_BW))
         rope = transformer.rope(positions_T)
         x_TD = transformer.run(transformer.embed(batch_BW.flatten()), rope, attend, end=first)
-        trunk[begin:end] = x_TD.view(-1, W, D).numpy()
+        x_BWD = x_TD.view(-1, W, D)
+        trunk = np.load(trunk_file, mmap_mode="r+")
+        trunk[begin:end] = (x_BWD if is_wide else x_BWD.view(torch.uint16)).cpu().numpy()
+        h = np.load(h_file, mmap_mode="r+")
         if begin < M:
             recorder = Recorder()
             transformer.run(x_TD, rope, attend, recorder, first=first)
             for layer, h_TD in recorder.h_by_layer.items():
                 kept_BWD = h_TD.view(-1, W, D)[: M - begin]
-                h[layer - first, begin : begin + len(kept_BWD)] = kept_BWD.half().numpy()
+                h[layer - first, begin : begin + len(kept_BWD)] = kept_BWD.half().cpu().numpy()
         if end == N or (end // WINDOWS_PER_BATCH) % 8 == 0:
             trunk.flush()
             h.flush()
             write_whole(progress_file, json.dumps(end).encode())
+        del trunk, h
         report(end, N)
-    return States(trunk, h)
+    return States(folder)
 
 
-def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
-    """Returns the memory-mapped array in `path`, made if it is not there.
+def make_array(path: Path, shape: tuple[int, ...], dtype: type) -> None:
+    """Makes the array's file with room for all of it, if it is not there.
 
     Raises DiskFull when there is no room: a mapped page without a block would kill the process.
     """
     if path.exists():
-        return np.load(path, mmap_mode="r+")
+        return
     with writing_whole(path) as file:
         header = np.lib.format.header_data_from_array_1_0(np.empty(0, dtype)) | {"shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
@@ -133,4 +159,3 @@ def open_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
         # macOS has no such call.
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, end)
-    return np.load(path, mmap_mode="r+")

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from tramontane.experts.loss import divergence, next_token_loss, token_losses
+from tramontane.experts.states import trunk_tensor
 from tramontane.files import write_whole
 from tramontane.model.attention import WindowAttention
 from tramontane.model.notes_experts import NotesExperts
@@ -78,44 +79,57 @@ class Training:
         misfires: Misfires,
     ):
         self.transformer, self.first = transformer, first
+        self.device = transformer.embedding.weight.device
         self.schedule, self.misfires = schedule, misfires
         # Within NotesExperts one expert of any hash; its own is known only when it is learnt.
-        self.notes = NotesExperts({"learning": tensors})
-        self.networks = {
-            layer: here.networks[0].requires_grad_(True)
-            for layer, here in self.notes.layers.items()
-        }
-        self.parameters = {
-            f"layers.{layer}.{name}": parameter
-            for layer, network in self.networks.items()
-            for name, parameter in network.named_parameters()
-        }
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.0
+        self.notes = NotesExperts(
+            {"learning": {name: tensor.to(self.device) for name, tensor in tensors.items()}}
+        )
+        self.put_behind_gates(
+            {layer: here.networks[0] for layer, here in self.notes.layers.items()}
         )
         self.step = 0
         self.best_loss = math.inf
         self.best: dict[str, Tensor] = {}
 
+    def put_behind_gates(self, networks: dict[int, nn.Module]) -> None:
+        """Takes these networks, by layer, for what is learnt."""
+        self.parameters = {}
+        for layer, network in networks.items():
+            self.notes.layers[layer].networks[0] = network.requires_grad_(True)
+            for name, parameter in network.named_parameters():
+                self.parameters[f"layers.{layer}.{name}"] = parameter
+        self.optimizer = torch.optim.AdamW(
+            self.parameters.values(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.0
+        )
+
     def top(self, trunk_BWD: np.ndarray, *, with_expert: bool) -> Tensor:
         """Returns the normalised final states (T, D) of windows given by their trunk states."""
         B, W, _ = trunk_BWD.shape
-        rope = self.transformer.rope(torch.arange(W).repeat(B))
-        x_TD = torch.from_numpy(np.array(trunk_BWD)).flatten(0, 1)
+        rope = self.transformer.rope(torch.arange(W, device=self.device).repeat(B))
+        x_TD = trunk_tensor(trunk_BWD).to(self.device).flatten(0, 1)
         notes = self.notes.at() if with_expert else None
         attend = WindowAttention(W, self.transformer.config.sliding_window)
         x_TD = self.transformer.run(x_TD, rope, attend, notes, first=self.first)
         return self.transformer.final_states(x_TD)
 
-    def take_step(self, trunk_NWD: np.ndarray, windows_NW: np.ndarray) -> float:
-        """Learns from one batch; returns its loss in nats per token."""
+    def take_step(
+        self, trunk_NWD: np.ndarray, windows_NW: np.ndarray, counted_NW: np.ndarray | None = None
+    ) -> float:
+        """Learns from one batch; returns its loss in nats per token.
+
+        Only the tokens counted are learnt; all where nothing is said.
+        """
         batch = np.sort(self.schedule.batch(self.step))
         weight_VD = self.transformer.output_weight()
         states_TD = self.top(trunk_NWD[batch], with_expert=True)
         # The last token of a window has no successor in it.
         states = states_TD.unflatten(0, (len(batch), -1))[:, :-1].flatten(0, 1)
         targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten()
-        loss = next_token_loss(states, weight_VD, targets)
+        if counted_NW is not None:
+            counted = torch.from_numpy(np.flatnonzero(counted_NW[batch][:, 1:]))
+            states, targets = states[counted.to(self.device)], targets[counted]
+        loss = next_token_loss(states, weight_VD, targets.to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         loss_in_all = loss + self.misfire_loss(weight_VD)
         # Where no gate opens in the whole batch there is nothing to learn from it.
@@ -159,7 +173,7 @@ class Training:
             batch = slice(begin, begin + 8)
             states_TD = self.top(trunk_NWD[batch], with_expert=with_expert)
             states = states_TD.unflatten(0, (-1, windows_NW.shape[1]))[:, :-1].flatten(0, 1)
-            targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten()
+            targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten().to(self.device)
             losses.append(token_losses(states, self.transformer.output_weight(), targets))
             report(windows_NW[batch].size)
         return float(torch.cat(losses).double().mean())
@@ -191,9 +205,11 @@ class Training:
                 parameter.copy_(tensors[f"now.{name}"])
                 # A layer whose gate has not opened yet has no moments.
                 if f"step.{name}" in tensors:
-                    self.optimizer.state[parameter] = {
-                        key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq")
+                    moments = {
+                        key: tensors[f"{key}.{name}"].to(self.device)
+                        for key in ("exp_avg", "exp_avg_sq")
                     }
+                    self.optimizer.state[parameter] = {"step": tensors[f"step.{name}"]} | moments
         self.best = {
             name: tensors[f"best.{name}"] for name in self.parameters if f"best.{name}" in tensors
         }

@@ -21,7 +21,8 @@ from tramontane.model.feed_forward import swiglu
 class SwiGLUExpert(nn.Module):
     """E_d(h) of one layer; the only class that knows an expert's form.
 
-    It starts as nothing: the down-projection is zero.
+    It starts as nothing: the down-projection is zero. While it is learnt its numbers are float32,
+    whatever the base computes in: what a step adds would be lost in fewer bits.
     """
 
     tensor_names = ("gate", "up", "down")
@@ -31,7 +32,7 @@ class SwiGLUExpert(nn.Module):
         self.gate, self.up, self.down = map(nn.Parameter, (gate_mD, up_mD, down_Dm))
 
     def forward(self, h_TD: Tensor) -> Tensor:
-        return swiglu(h_TD, self.gate, self.up, self.down)
+        return swiglu(h_TD, *(matrix.to(h_TD.dtype) for matrix in (self.gate, self.up, self.down)))
 
 
 def gate_weights(logits_TE: Tensor) -> Tensor:
