@@ -56,7 +56,7 @@ class LearnSettings:
     row_tokens: int = 20_480
     public_tokens_per_genre: int = 2_560
     divergence_weight: float = 0.3
-    share_of_turns: float = 0.15
+    share_of_turns: float = 0.0
     seed: int = 0
 
     def __post_init__(self):

@@ -118,7 +118,8 @@ class Training:
     ) -> float:
         """Learns from one batch; returns its loss in nats per token.
 
-        Only the tokens counted are learnt; all where nothing is said.
+        Only the tokens counted are learnt; all where nothing is said. Each weighs alike, however
+        few its batch has.
         """
         batch = np.sort(self.schedule.batch(self.step))
         weight_VD = self.transformer.output_weight()
@@ -126,12 +127,14 @@ class Training:
         # The last token of a window has no successor in it.
         states = states_TD.unflatten(0, (len(batch), -1))[:, :-1].flatten(0, 1)
         targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten()
+        weight = 1.0
         if counted_NW is not None:
             counted = torch.from_numpy(np.flatnonzero(counted_NW[batch][:, 1:]))
+            weight = len(counted) / len(targets)
             states, targets = states[counted.to(self.device)], targets[counted]
         loss = next_token_loss(states, weight_VD, targets.to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
-        loss_in_all = loss + self.misfire_loss(weight_VD)
+        loss_in_all = weight * loss + self.misfire_loss(weight_VD)
         # Where no gate opens in the whole batch there is nothing to learn from it.
         if loss_in_all.requires_grad:
             loss_in_all.backward()
