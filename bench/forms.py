@@ -42,14 +42,15 @@ from tramontane.notes.folder import read_folder
 from tramontane.settings import load_settings
 
 COLLECTIONS = ("recipes-public-domain", "handbook-18f", "zettelkasten-de")
-RATES = {"low rank": (1e-3, 2e-3, 4e-3), "swiglu": (2e-3, 4e-3, 8e-3)}
+RATES = {"low rank": (1e-3, 2e-3, 4e-3), "swiglu": (4e-3, 8e-3, 1.6e-2)}
 SEEDS = (0, 1, 2)
 SHAPES = (
     {"width": 64},
     {"width": 256},
     {"share_of_layers": 1 / 6},
     {"share_of_layers": 1 / 2},
-    {"batch_windows": 4},
+    {"batch_windows": 2},
+    {"batch_windows": 8},
     {"epochs": 2},
 )
 SCALE = 2.0
@@ -64,7 +65,7 @@ class Cell:
     seed: int = 0
     width: int = 128
     share_of_layers: float = 1 / 3
-    batch_windows: int = 2
+    batch_windows: int = 4
     epochs: int = 1
     tokens: int = 15_360
 

@@ -12,8 +12,8 @@ from tramontane.errors import LearnError
 from tramontane.experts.corpus import collection_corpus
 from tramontane.experts.learn import LearnSettings, lesson_of
 from tramontane.experts.turns import Turns, turns_of
+from tramontane.notes.markdown import markdown_passages
 from tramontane.notes.note import Note
-from tramontane.notes.passages import markdown_passages
 from tramontane.tokenizer.special_tokens import SpecialTokens
 from tramontane.tokenizer.tokenizer import Tokenizer
 
