@@ -18,11 +18,14 @@ import argparse
 import csv
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="*", help="agreement planted verify compare minutes")
     parser.add_argument("--lm-eval", type=Path, help="a Python that has lm_eval installed")
-    parser.add_argument("--server", help="take the harness through this server's /v1/completions")
-    parser.add_argument("--tokenizer", help="folder of the base's tokenizer, with --server")
+    parser.add_argument("--in-process", action="store_true", help="the harness without a server")
     parser.add_argument("--items", type=int, help="items of each task; all if left out")
     parser.add_argument("--seeds", type=int, default=20, help="of the planted bias")
     parser.add_argument("--small", action="store_true", help="planted bias on tiny texts")
@@ -124,14 +126,14 @@ def agreement(arguments: argparse.Namespace, home: Path) -> list[Claim]:
         for task, values in rows.items():
             lines = "".join(json.dumps(value) + "\n" for value in values)
             (folder / f"{task}.jsonl").write_text(lines, encoding="utf-8")
-        extra = ["--threads", str(arguments.threads)]
-        if arguments.server:
-            extra += ["--server", arguments.server, "--tokenizer", arguments.tokenizer]
-        subprocess.run(
-            [python, HARNESS, folder, output, *extra],
-            check=True,
-            env={**environment(), "TRAMONTANE_HOME": str(home)},
-        )
+        command = [python, HARNESS, folder, output, "--threads", str(arguments.threads)]
+        told = environment() | {"TRAMONTANE_HOME": str(home)}
+        if arguments.in_process:
+            subprocess.run(command, check=True, env=told)
+        else:
+            with serving(home, arguments.threads) as address:
+                url = f"{address}/v1/completions"
+                subprocess.run([*command, "--server", url], check=True, env=told)
         theirs = json.loads(output.read_text(encoding="utf-8"))
         shares, counts = {}, {}
         for task, (suite, names) in TASKS.items():
@@ -143,7 +145,7 @@ def agreement(arguments: argparse.Namespace, home: Path) -> list[Claim]:
             shares[task], counts[task] = float(np.mean(agree)), len(agree)
             print(f"{task}: {sum(agree)} of {len(agree)} items agree", flush=True)
     worst = min(shares, key=shares.get)
-    how = "through the server" if arguments.server else "in one process"
+    how = "in one process" if arguments.in_process else "through `tramontane serve`"
     told = ", ".join(f"{task} {shares[task]:.4f} of {counts[task]}" for task in shares)
     return [
         Claim(
@@ -155,6 +157,33 @@ def agreement(arguments: argparse.Namespace, home: Path) -> list[Claim]:
             f"lm_eval's own tasks and metrics, our engine {how}; {told}",
         )
     ]
+
+
+@contextmanager
+def serving(home: Path, threads: int) -> Iterator[str]:
+    """Runs `tramontane serve` on a free port of its own for the block; yields its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tramontane.cli.main", "--home", str(home)]
+    command += ["--threads", str(threads), "serve", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"{address}/health", timeout=5):
+                    break
+            except OSError:
+                if server.poll() is not None:
+                    sys.exit(f"the server ended with status {server.returncode}")
+                time.sleep(0.5)
+        else:
+            sys.exit("the server didn't answer within five minutes")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
 
 
 def environment() -> dict[str, str]:

@@ -70,7 +70,6 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--server", help="base URL of a running server's /v1/completions")
-    parser.add_argument("--tokenizer", help="folder of the base's tokenizer, for --server")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--base", default="smollm2")
     arguments = parser.parse_args()
@@ -79,9 +78,9 @@ def main() -> None:
         model_arguments = {
             "base_url": arguments.server,
             "model": arguments.base,
-            "tokenizer_backend": "huggingface",
-            "tokenizer": arguments.tokenizer,
+            "tokenizer_backend": "remote",
             "max_length": 8192,
+            "num_concurrent": 4,
         }
     else:
         settings = load_settings(base=arguments.base, threads=arguments.threads)

@@ -13,7 +13,15 @@ from tramontane.audit.plots import axis_for, interval_plot
 from tramontane.audit.scored import Scored, results_of
 from tramontane.audit.suite import columns_of, figure_of
 from tramontane.audit.suites.all import SUITES
-from tramontane.audit.words import interval, number, part_verdict, signed, verdict, with_unit
+from tramontane.audit.words import (
+    interval,
+    number,
+    part_verdict,
+    signed,
+    standing,
+    verdict,
+    with_unit,
+)
 
 FAMILY_TITLES = {
     "truth": "Truth",
@@ -131,7 +139,8 @@ def experts_section(
 def expert_block(name: str, parts: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
     mine = [(told, part) for told, part in parts if part["expert"] == name]
     loud = [(told, part) for told, part in mine if is_clear(part)]
-    rows = "".join(part_row(told, part) for told, part in mine if part["share"] is not None)
+    clear = parts_table([pair for pair in mine if is_clear(pair[1])])
+    unclear = parts_table([pair for pair in mine if not is_clear(pair[1])])
     acting = "".join(acting_row(told, part) for told, part in mine)
     said = (
         "Its part can't be told from nothing in any figure."
@@ -144,12 +153,13 @@ def expert_block(name: str, parts: Sequence[tuple[Mapping[str, Any], Mapping[str
             "<p><b>What can be done:</b> take it out "
             f"(<code>tramontane experts withdraw {escape(name)}</code>, exact and undone by "
             "<code>restore</code>), or learn it anew from notes in which names, pronouns and "
-            "groups are swapped. The table says what withdrawing changes.</p>"
+            f"groups are swapped (<code>tramontane audit relearn {escape(name)}</code>). The table "
+            "says what withdrawing changes.</p>"
         )
-    table = (
-        "<table class='stacked'><thead><tr><th>Figure</th><th>Part</th><th></th>"
-        f"<th>What it says</th></tr></thead><tbody>{rows}</tbody></table>"
-        if rows
+    table = clear + (
+        "<details><summary>Figures in which its part can't be told from nothing</summary>"
+        f"{unclear}</details>"
+        if unclear
         else ""
     )
     return (
@@ -160,18 +170,24 @@ def expert_block(name: str, parts: Sequence[tuple[Mapping[str, Any], Mapping[str
     )
 
 
-def is_clear(part: Mapping[str, Any]) -> bool:
-    low, high = (
-        (part["low"], part["high"])
-        if part["share"] is not None
-        else (part["change_low"], part["change_high"])
+def parts_table(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    if not pairs:
+        return ""
+    rows = "".join(part_row(told, part) for told, part in pairs)
+    return (
+        "<table class='stacked'><thead><tr><th>Figure</th><th>Part</th><th>Plot</th>"
+        f"<th>What it says</th></tr></thead><tbody>{rows}</tbody></table>"
     )
+
+
+def is_clear(part: Mapping[str, Any]) -> bool:
+    _, low, high = standing(part)
     return low is not None and high is not None and not low <= 0 <= high
 
 
 def is_harm(told: Mapping[str, Any], part: Mapping[str, Any]) -> bool:
     better = figure_named(told, part["measure"])["better"]
-    share = part["share"] if part["share"] is not None else -part["change"]
+    share = standing(part)[0] or 0.0
     return {"middle": share > 0, "lower": share > 0, "higher": share < 0}.get(better, False)
 
 
@@ -181,17 +197,15 @@ def figure_named(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def part_row(told: Mapping[str, Any], part: Mapping[str, Any]) -> str:
     figure = figure_named(told, part["measure"])
-    label = f"{signed(part['share'], figure['unit'])}, " + part_verdict(
-        part, figure["better"], figure["unit"]
-    )
-    axis = axis_for([part["low"], part["high"]], [0.0])
+    value, low, high = standing(part)
+    said = part_verdict(part, figure["better"], figure["unit"])
+    amount = "unknown" if value is None else signed(value, figure["unit"])
     plot = interval_plot(
-        part["share"], part["low"], part["high"], axis, [(0.0, "zero")], label=label
+        value, low, high, axis_for([low, high], [0.0]), [(0.0, "zero")], label=f"{amount}, {said}"
     )
     return (
         f"<tr><th scope='row'>{escape(told['title'].partition(':')[0])}: {escape(figure['title'])}"
-        f"</th><td>{signed(part['share'], figure['unit'])}</td><td>{plot}</td>"
-        f"<td>{escape(part_verdict(part, figure['better'], figure['unit']))}</td></tr>"
+        f"</th><td>{amount}</td><td>{plot}</td><td>{escape(said)}</td></tr>"
     )
 
 
@@ -273,7 +287,7 @@ def figures_table(told: Mapping[str, Any]) -> str:
         for caution in sorted({figure["caution"] for figure in told["figures"]} - {""})
     )
     return (
-        f"{cautions}<table class='stacked'><thead><tr><th>Figure</th><th>Value</th><th></th>"
+        f"{cautions}<table class='stacked'><thead><tr><th>Figure</th><th>Value</th><th>Plot</th>"
         f"<th>95 % interval</th><th>Beside it</th></tr></thead><tbody>{''.join(rows)}</tbody>"
         "</table><p class='key'>Dot: the value. Bar: where the truth may lie. Thin tick: the "
         "trivial answer. Thick tick: the base alone. Shares run from 0 to 100 %.</p>"
@@ -313,7 +327,7 @@ def groups_table(
     more = f"<p>{len(groups) - MOST_ROWS} more groups are in the items.</p>"
     return (
         f"<details><summary>{escape(first['title'])}, by group</summary>"
-        "<table class='stacked'><thead><tr><th>Group</th><th>Value</th><th></th>"
+        "<table class='stacked'><thead><tr><th>Group</th><th>Value</th><th>Plot</th>"
         f"<th>95 % interval</th><th>Items</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
         f"{more if len(groups) > MOST_ROWS else ''}</details>"
     )

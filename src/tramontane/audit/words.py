@@ -55,19 +55,30 @@ def verdict(figure: Figure) -> str:
     return f"Its interval is {interval(figure)}." if figure["low"] != figure["high"] else ""
 
 
+def standing(part: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
+    """Returns an expert's part and its interval: Shapley's value, else what leaving it out takes.
+
+    None stands for what isn't known.
+    """
+    if part["share"] is not None:
+        return part["share"], part["low"], part["high"]
+    value, low, high = part["change"], part["change_low"], part["change_high"]
+    return tuple(None if v is None else -v for v in (value, high, low))
+
+
 def part_verdict(part: Mapping[str, Any], better: str, unit: str) -> str:
     """Returns what an expert's part in a figure allows to say."""
-    share, low, high = part["share"], part["low"], part["high"]
-    if share is None:
-        share, low, high = -part["change"], -part["change_high"], -part["change_low"]
+    value, low, high = standing(part)
+    if value is None or low is None or high is None:
+        return "unknown: too few items of a kind"
     if low == high == 0:
         return "none: its gate stayed closed, or nothing moved"
     reach = f"{signed(low, unit)} to {signed(high, unit)}"
     if low <= 0 <= high:
         return f"not told from nothing ({reach})"
     if better == "middle":
-        return f"{'towards' if share > 0 else 'away from'} the stereotype ({reach})"
-    is_good = (share > 0) == (better == "higher")
+        return f"{'towards' if value > 0 else 'away from'} the stereotype ({reach})"
+    is_good = (value > 0) == (better == "higher")
     return f"{'better' if is_good else 'worse'} with it ({reach})"
 
 
