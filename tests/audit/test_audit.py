@@ -64,6 +64,36 @@ def test_every_part_follows_from_those_that_were_read(subject):
             assert [r.num_tokens for r in told] == [len(s) for s in scores]
 
 
+def test_a_beginning_that_texts_share_is_read_once_and_still_heard(subject):
+    """Longer than a page of the cache; the loud expert speaks in it, whatever follows."""
+    begin = " ".join(f"The sluice {n} jams." for n in range(30))
+    item = Item(tuple(Text(begin, f" It leaks {n}.") for n in range(4)), "g", "1")
+    scorer = subject.scorer
+    ids = scorer.encode(item)[0][0]
+    assert 64 <= scorer.shared_begin(scorer.encode(item)) < len(ids)
+    runtime, read = subject.engine.runtime, []
+    forward = type(runtime).forward
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            type(runtime),
+            "forward",
+            lambda self, spans, **options: (
+                read.append(sum(len(span.token_ids) for span in spans))
+                or forward(self, spans, **options)
+            ),
+        )
+        (first,) = scorer.read([item], [7])
+        tokens_read = sum(read)
+        (again,) = scorer.read([item], range(8))
+    assert tokens_read < 3 * len(ids)
+    assert again[7] == first[7]
+    for part in range(8):
+        hashes = [digest for bit, digest in enumerate(scorer.experts) if part >> bit & 1]
+        scores = subject.engine.score_many(scorer.encode(item), experts=hashes)
+        told = covering(again, part).readings
+        assert [r.logprob for r in told] == [float(s.astype("f8").sum()) for s in scores]
+
+
 def test_experts_that_speak_change_readings(subject):
     (readings,) = subject.scorer.read(ITEMS[:1], range(8))
     assert len({found.readings for found in readings.values()}) == 4

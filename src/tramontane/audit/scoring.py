@@ -61,6 +61,8 @@ class Scorer:
     def __init__(self, engine: Engine, tokenizer: Tokenizer, experts: Sequence[str]):
         self.engine, self.tokenizer = engine, tokenizer
         self.experts = tuple(sorted(experts))
+        # Which experts spoke in beginnings that several texts share, by part and tokens.
+        self.heard_before: dict[tuple[int, tuple[int, ...]], int] = {}
 
     @property
     def everyone(self) -> int:
@@ -89,11 +91,22 @@ class Scorer:
             todo = [i for i in range(len(items)) if covering(done[i], part) is None]
             texts = [text for i in todo for text in encoded[i]]
             hashes = [digest for bit, digest in enumerate(self.experts) if part >> bit & 1]
+            begins = [self.shared_begin(encoded[i]) if hashes else 0 for i in todo]
+            # Beginnings come first: their pages are in the cache for the texts then.
+            heard_before = [
+                self.heard_in(part, hashes, encoded[i][0][0][:begin])
+                for i, begin in zip(todo, begins, strict=True)
+            ]
             foretold = iter(
-                self.engine.foretell_many(texts, experts=hashes, with_gates=bool(hashes))
+                self.engine.foretell_many(
+                    texts,
+                    experts=hashes,
+                    with_gates=bool(hashes),
+                    gates_from=[b for i, b in zip(todo, begins, strict=True) for _ in encoded[i]],
+                )
             )
-            for i in todo:
-                readings, heard = [], 0
+            for i, heard in zip(todo, heard_before, strict=True):
+                readings = []
                 for ids, start in encoded[i]:
                     text = next(foretold)
                     hits = text.likeliest_T == ids[start:]
@@ -104,6 +117,26 @@ class Scorer:
                         heard |= self.bits_of(hashes, (text.gates_TE > 0).any(axis=0))
                 done[i][part] = PartReadings(tuple(readings), heard)
         return done
+
+    def shared_begin(self, texts: Sequence[Encoded]) -> int:
+        """Returns how many tokens an item's texts begin with alike, in whole pages of the cache."""
+        first = texts[0][0]
+        least = min(min(start, len(ids)) - 1 for ids, start in texts)
+        alike = least
+        for ids, _ in texts[1:]:
+            alike = next((t for t in range(alike) if ids[t] != first[t]), alike)
+        page_tokens = self.engine.runtime.page_tokens
+        return alike // page_tokens * page_tokens
+
+    def heard_in(self, part: int, hashes: Sequence[str], begin: Sequence[int]) -> int:
+        """Returns the experts that speak in a beginning, which is read once."""
+        if not hashes or not begin:
+            return 0
+        key = (part, tuple(begin))
+        if key not in self.heard_before:
+            _, gates_TE = self.engine.shares_of(begin, experts=hashes)
+            self.heard_before[key] = self.bits_of(hashes, (gates_TE > 0).any(axis=0))
+        return self.heard_before[key]
 
     def bits_of(self, hashes: Sequence[str], are_open: Iterable[bool]) -> int:
         spoke = {digest for digest, is_open in zip(hashes, are_open, strict=True) if is_open}

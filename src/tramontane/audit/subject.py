@@ -4,6 +4,7 @@ import hashlib
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ class Subject:
     engine: Engine
     tokenizer: Tokenizer
 
-    @property
+    @cached_property
     def scorer(self) -> Scorer:
         return Scorer(self.engine, self.tokenizer, [expert.hash for expert in self.experts])
 

@@ -348,12 +348,19 @@ class Engine:
         *,
         experts: Sequence[str] = (),
         with_gates: bool = False,
+        gates_from: Sequence[int] | None = None,
     ) -> list[Foretold]:
         """Returns what `score_many` does, and the token likeliest in each one's place.
 
-        With gates nothing is taken from the prefix cache: each token's gates are looked at.
+        With gates every token is read; or, of each sequence, those from position `gates_from` on at
+        least, and what lies before may come from the prefix cache.
         """
-        texts = [Text(token_ids, start, experts) for token_ids, start in sequences]
+        texts = [
+            Text(token_ids, start, experts, begin)
+            for (token_ids, start), begin in zip(
+                sequences, gates_from or [0] * len(sequences), strict=True
+            )
+        ]
         refuse_early_starts(texts)
         return self.reader.foretell(texts, with_gates=with_gates)
 

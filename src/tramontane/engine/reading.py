@@ -26,18 +26,27 @@ SCORE_CHUNK_TOKENS = 256
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Token ids to read, from where on logits foretell them, and the experts in place for them."""
+    """Token ids to read, from where on logits foretell them, and the experts in place for them.
+
+    Where shares are asked for, they are told at least from position `shares_from` on.
+    """
 
     token_ids: Sequence[int]
     start: int = 1
     experts: Sequence[str] = ()
+    shares_from: int = 0
+
+    def num_cacheable(self, with_shares: bool) -> int:
+        """Returns how many of the first tokens may come from the prefix cache."""
+        begin = min(self.start, len(self.token_ids)) - 1
+        return min(begin, self.shares_from) if with_shares else begin
 
 
 @dataclass(frozen=True, slots=True)
 class Foretold:
     """Of each token from a text's start on: its log-probability, and the token likeliest there.
 
-    `gates_TE` are the experts' gates at every token of the text, where they were asked for.
+    `gates_TE` are the experts' gates at the text's last T tokens, where they were asked for.
     """
 
     logprobs_T: np.ndarray
@@ -102,8 +111,8 @@ class Reader:
     ) -> Iterator[tuple[int, int, SpanResult]]:
         """Yields (place of a text, position of the first row of logits, result).
 
-        Logits are given from position start - 1 on, shares of every token. What lies before may be
-        in the prefix cache; with shares, and from start 1 on, nothing is taken from there.
+        Logits are given from position start - 1 on, shares at least from `shares_from` on. What
+        lies before both may be in the prefix cache.
         """
         left = list(range(len(texts)))
         while left:
@@ -122,13 +131,14 @@ class Reader:
         num_tokens = 0
         try:
             for place in left:
-                token_ids, start = texts[place].token_ids, texts[place].start
+                token_ids = texts[place].token_ids
                 request = Request(tuple(token_ids), 1, experts=tuple(texts[place].experts))
                 text = Running(self.engine.new_id(), request)
                 self.engine.check(text.request, only_read=True)
                 cached, coming = [], None
-                if self.scheduler.caches_prefixes and not with_shares:
-                    before = text.request.token_ids[: min(start, len(token_ids)) - 1]
+                num_cacheable = texts[place].num_cacheable(with_shares)
+                if self.scheduler.caches_prefixes and num_cacheable > 0:
+                    before = text.request.token_ids[:num_cacheable]
                     cached = self.pages.cache.match(text.request.experts, before)
                     end = (len(cached) + 1) * self.pages.cache.page_tokens
                     coming = (request.experts, before[:end]) if end <= len(before) else None
