@@ -5,6 +5,8 @@
 namespace TRAMONTANE_VARIANT {
 namespace {
 
+constexpr size_t kRowsWithoutUnpacking = 32;
+
 // What the integer sum starts from.
 enum class Start { kNothing, kMinus8, kMinus128 };
 
@@ -146,8 +148,15 @@ template <Format format>
 void matmul_blocks(const Matrix& w, size_t tile, const Panel& x, float* sums, uint8_t* scratch) {
   const Packed<format> packed{w.tile(tile)};
   const size_t num_blocks = w.num_blocks();
-  if (x.num_rows <= kRowsPerBlock)
-    return add_blocks_of(x.num_rows, packed, num_blocks, x, 0, sums, false);
+  // A tile stays in the first caches while so few rows pass over it, and taking numbers apart again
+  // costs less than keeping them apart.
+  if (x.num_rows <= kRowsWithoutUnpacking) {
+    for (size_t row = 0; row < x.num_rows; row += kRowsPerBlock) {
+      const size_t n = x.num_rows - row < kRowsPerBlock ? x.num_rows - row : kRowsPerBlock;
+      add_blocks_of(n, packed, num_blocks, x.from(row, n), 0, sums + row * kLanes, false);
+    }
+    return;
+  }
 
   // Enough columns at a time that they and a block of x stay in the first cache.
   const size_t num_stretches = (num_blocks * 32 + kUnpackColumns - 1) / kUnpackColumns;
