@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from expert_makers import write_tiny_base
+from export_makers import chatty_llama
 
 from tramontane.checkpoint.checkpoint import Checkpoint
 
@@ -24,6 +25,17 @@ def tiny_mixtral(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 def tiny_base(request: pytest.FixtureRequest) -> Checkpoint:
     """A dense base, then a mixture."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def chatty(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return chatty_llama(tmp_path_factory.mktemp("chatty"))
+
+
+@pytest.fixture(params=["gguf base", "folder base"])
+def base(request: pytest.FixtureRequest, tiny_llama: Checkpoint, chatty: Checkpoint) -> Checkpoint:
+    """A dense base to export from, without a chat template and with one."""
+    return tiny_llama if request.param == "gguf base" else chatty
 
 
 @pytest.fixture

@@ -3,15 +3,39 @@
 import json
 from pathlib import Path
 
-from expert_makers import CONTEXT, FFN_WIDTH, NUM_LAYERS, WIDTH, byte_level_tokenizer, canal_notes
+from expert_makers import (
+    CONTEXT,
+    FFN_WIDTH,
+    NUM_LAYERS,
+    WIDTH,
+    byte_level_tokenizer,
+    canal_notes,
+    expert,
+    random_tensors,
+)
 
 from tiny_models import save_tiny
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from tramontane.experts.expert_file import Expert
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
     "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+MESSAGES = [
+    {"role": "user", "content": "The sluice leaks after rain."},
+    {"role": "assistant", "content": "It needs a new bolt."},
+    {"role": "user", "content": "Which one?"},
+]
+
+
+def quiet_expert(name: str, seed: int) -> Expert:
+    """Returns an expert of the embedded base's width, of the scale that learnt ones have."""
+    tensors = random_tensors(seed, layers=(20, 25, 29), width=64, model_width=576)
+    for full_name in tensors:
+        tensors[full_name] *= 0.01 if full_name.endswith("down") else 0.05
+    return expert(name, tensors)
 
 
 def chatty_llama(folder: Path, kind: str = "llama", **changes: object) -> Checkpoint:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-import torch
 from expert_makers import CONTEXT, VOCABULARY, random_expert, random_tensors
+from gate_rows import with_logits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,9 +15,6 @@ from tramontane.engine.engine import Engine
 from tramontane.engine.torch_runtime import TorchRuntime
 from tramontane.experts.expert_file import Expert, tensor_hash
 from tramontane.experts.shelf import Shelf
-from tramontane.experts.states import Recorder
-from tramontane.model.attention import WindowAttention
-from tramontane.model.transformer import load_transformer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -159,25 +156,6 @@ def test_the_shelf_gives_the_same_model_in_any_order(tiny_base, built_once, tmp_
 
 
 # Law 1
-
-
-@torch.inference_mode()
-def inputs_of_blocks(checkpoint: Checkpoint, token_ids: Sequence[int]) -> dict[int, np.ndarray]:
-    """Returns what each block of the base is given, (T, D) by layer."""
-    transformer, recorder = load_transformer(checkpoint), Recorder()
-    ids_T, T = torch.tensor(token_ids), len(token_ids)
-    transformer(ids_T, torch.arange(T), WindowAttention(T), recorder)
-    return {layer: h_TD.numpy() for layer, h_TD in recorder.h_by_layer.items()}
-
-
-def with_logits(seed: int, checkpoint: Checkpoint, token_ids: Sequence[int], wanted_T: np.ndarray):
-    """Returns an expert whose rows give the wanted gate logits on these tokens of the base."""
-    h_by_layer = inputs_of_blocks(checkpoint, token_ids)
-    tensors = random_tensors(seed)
-    for layer in (1, 2):
-        row_D = np.linalg.lstsq(h_by_layer[layer].astype(np.float64), wanted_T, rcond=None)[0]
-        tensors[f"layers.{layer}.row"] = row_D.astype(np.float32)
-    return tensors
 
 
 def test_closed_gates_leave_the_bits_of_the_base(tiny_base):
