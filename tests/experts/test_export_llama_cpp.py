@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from expert_makers import CONTEXT, canal_notes, expert, random_expert, random_tensors
-from export_makers import chatty_llama
+from expert_makers import CONTEXT, canal_notes, expert, random_expert
+from export_makers import MESSAGES, quiet_expert
 from llama_server import serving
 
 from tramontane.checkpoint.checkpoint import Checkpoint
@@ -17,11 +17,6 @@ from tramontane.experts.slots import Slots
 
 EXPERTS = [random_expert(name, seed, width=32) for seed, name in enumerate("abcd", start=1)]
 NUM_NEW = 24
-MESSAGES = [
-    {"role": "user", "content": "The sluice leaks after rain."},
-    {"role": "assistant", "content": "It needs a new bolt."},
-    {"role": "user", "content": "Which one?"},
-]
 
 
 def greedy(checkpoint: Checkpoint, prompt: list[int], experts: list[Expert]) -> np.ndarray:
@@ -38,16 +33,6 @@ def greedy(checkpoint: Checkpoint, prompt: list[int], experts: list[Expert]) -> 
 def top_two_margins(logits_NV: np.ndarray) -> np.ndarray:
     best = np.sort(logits_NV, axis=1)[:, -2:]
     return best[:, 1] - best[:, 0]
-
-
-@pytest.fixture(scope="module")
-def chatty(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    return chatty_llama(tmp_path_factory.mktemp("chatty"))
-
-
-@pytest.fixture(params=["gguf base", "folder base"])
-def base(request: pytest.FixtureRequest, tiny_llama: Checkpoint, chatty: Checkpoint) -> Checkpoint:
-    return tiny_llama if request.param == "gguf base" else chatty
 
 
 def test_a_float32_export_gives_the_same_greedy_tokens(base, tmp_path):
@@ -68,14 +53,6 @@ def test_texts_and_chats_give_the_same_tokens(base, tmp_path):
         if tokenizer.chat_template is not None:
             prompt = server.rendered_chat(MESSAGES)
             assert server.tokenize(prompt) == tokenizer.encode_chat(MESSAGES)
-
-
-def quiet_expert(name: str, seed: int) -> Expert:
-    """Returns an expert of a real base's width, of the scale that learnt ones have."""
-    tensors = random_tensors(seed, layers=(20, 25, 29), width=64, model_width=576)
-    for full_name in tensors:
-        tensors[full_name] *= 0.01 if full_name.endswith("down") else 0.05
-    return expert(name, tensors)
 
 
 REAL = [quiet_expert(name, seed) for seed, name in enumerate("abc", start=1)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from expert_makers import CONTEXT, canal_notes, expert, random_expert, random_tensors
-from export_makers import chatty_llama
+from expert_makers import CONTEXT, canal_notes, expert, random_expert
+from export_makers import MESSAGES, chatty_llama, quiet_expert
 
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tramontane.engine.engine import Engine
@@ -17,17 +17,12 @@ from tramontane.engine.request import Request
 from tramontane.engine.torch_runtime import TorchRuntime
 from tramontane.experts.expert_file import Expert
 from tramontane.experts.export import export
-from tramontane.experts.export_check import Rounded
+from tramontane.experts.export_numbers import Rounded
 from tramontane.experts.slots import Slots
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 EXPERTS = [random_expert(name, seed, width=16) for seed, name in enumerate("abcd", start=1)]
 NUM_NEW = 24
-MESSAGES = [
-    {"role": "user", "content": "The sluice leaks after rain."},
-    {"role": "assistant", "content": "It needs a new bolt."},
-    {"role": "user", "content": "Which one?"},
-]
 
 
 def greedy(
@@ -166,10 +161,7 @@ def test_a_wrong_row_changes_the_tokens(tiny_llama, tmp_path):
 def test_the_embedded_base_says_the_same_in_transformers(smollm2, tmp_path):
     from transformers import AutoTokenizer
 
-    tensors = random_tensors(1, layers=(20, 25, 29), width=64, model_width=576)
-    for name in tensors:
-        tensors[name] *= 0.01 if name.endswith("down") else 0.05
-    experts = [expert("one", tensors)]
+    experts = [quiet_expert("one", 1)]
     assert export(tmp_path / "folder", smollm2, experts, runs=False).type == "BF16"
     # What bfloat16 rounded is held to the base with the same numbers rounded.
     slots = Slots(smollm2, experts, "BF16")

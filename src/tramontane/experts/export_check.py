@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from tramontane.checkpoint.checkpoint import Checkpoint
-from tramontane.checkpoint.new_tensor import quantize, sha256_on_disk
-from tramontane.checkpoint.tensors import TensorAt, dequantize
+from tramontane.checkpoint.new_tensor import sha256_on_disk
+from tramontane.checkpoint.tensors import TensorAt
 from tramontane.engine.choose import obstacle, open_runtime
 from tramontane.engine.engine import Engine
 from tramontane.errors import ExpertError, TokenizerError
+from tramontane.experts.export_numbers import Rounded, first_stray
 from tramontane.experts.slots import Slots
 from tramontane.tokenizer.tokenizer import Tokenizer
 
@@ -75,6 +76,8 @@ def check_export(
     """
     check_config(written, slots)
     check_tensors(stored, hashes, report)
+    if stray := first_stray(written, slots, report):
+        raise damaged(stray)
     num_texts = check_tokens(written, slots.checkpoint)
     comparison = Comparison(num_tensors=len(hashes), num_texts=num_texts)
     return compare_runs(written, slots, comparison, report) if runs else comparison
@@ -113,8 +116,8 @@ def check_tokens(written: Checkpoint, base: Checkpoint) -> int:
     wanted, came = base.tokenizer(), written.tokenizer()
     if came.adds_bos != wanted.adds_bos or came.bos_id != wanted.bos_id:
         raise damaged("the token that begins a text is another")
-    if not wanted.eos_ids <= came.eos_ids:
-        raise damaged("a token that ends a turn is missing")
+    if came.eos_ids != wanted.eos_ids or came.eos_text != wanted.eos_text:
+        raise damaged("the tokens that end a turn are others")
     texts = [*map(token_ids_of_text, PROMPTS), *map(token_ids_of_chat, CHATS)]
     for number, ids in enumerate(texts):
         if ids(came) != ids(wanted):
@@ -194,27 +197,6 @@ def free_memory() -> int:
         return int(available.split()[1]) * 1024
     except (OSError, StopIteration):
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-class Rounded(Checkpoint):
-    """A base whose matrices are read with the numbers they are rounded to in the export."""
-
-    @classmethod
-    def of(cls, slots: Slots) -> "Rounded":
-        base = slots.checkpoint
-        rounded = cls(**{f.name: getattr(base, f.name) for f in dataclasses.fields(base)})
-        rounded.slots = slots
-        return rounded
-
-    @property
-    def is_rounded(self) -> bool:
-        return any(self.slots.written_type(n) != t.type for n, t in self.tensors.items())
-
-    def read(self, name: str) -> np.ndarray:
-        numbers, written_type = super().read(name), self.slots.written_type(name)
-        if written_type == self.tensors[name].type:
-            return numbers
-        return dequantize(quantize(numbers, written_type), written_type, numbers.shape)
 
 
 def logits_of(

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +48,18 @@ def write_folder(
     refuse_factors(checkpoint)
     ends = write_tokenizer(folder, checkpoint)
     write_json(folder / "config.json", config_json(slots.config, str(slots.wanted_type)) | ends)
-    (folder / "README.md").write_text(model_card(lineage), encoding="utf-8")
     metadata = {
         "format": "pt",
         "tramontane.base_sha256": lineage.base_sha256,
         "tramontane.mixture_hash": lineage.mixture_hash,
         "tramontane.experts": " ".join(f"{e.name}:{e.hash}" for e in lineage.experts),
     }
-    return write_weights(folder, tensors, metadata, report, SHARD_BYTES)
+    hashes = write_weights(folder, tensors, metadata, report, SHARD_BYTES)
+    # What rounding cost is known once the numbers are written.
+    losses = {what: loss.ratio for what, loss in slots.losses.items()}
+    card = model_card(lineage, str(slots.wanted_type), losses)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return hashes
 
 
 def refuse_factors(checkpoint: Checkpoint) -> None:
@@ -155,8 +159,12 @@ def tokenizer_config(tokenizer: Tokenizer, config: ModelConfig) -> dict[str, obj
     return {key: value for key, value in said.items() if value != ""}
 
 
-def model_card(lineage: Lineage) -> str:
-    """Returns a README.md: what the model is, from what it was made, under which licences."""
+def model_card(lineage: Lineage, matrix_type: str, losses: Mapping[str, float]) -> str:
+    """Returns a README.md: what the model is, from what it was made, under which licences, and
+    what was measured of it.
+
+    `losses` are how far rounding to the type of matrices moved numbers, as Exported has them.
+    """
     lines = ["---", f"license: {lineage.licence or 'unknown'}"]
     if lineage.licence_name:
         lines += [f"license_name: {json.dumps(lineage.licence_name)}"]
@@ -168,6 +176,14 @@ def model_card(lineage: Lineage) -> str:
     lines += [
         f"| {e.name} | `{e.hash}` | {e.owner or 'not said'} | {e.licence or 'not said'} |"
         for e in lineage.experts
+    ]
+    lines += ["", "## Measured", ""]
+    lines += [f"- {e.name}: {e.measured or 'its file says nothing'}." for e in lineage.experts]
+    lines += [
+        f"- Rounding to {FOLDER_TYPES[matrix_type]} moved the numbers of the {what} by "
+        f"{100 * loss:.2g} % (root mean square)."
+        for what, loss in losses.items()
+        if loss
     ]
     lines += [
         "",

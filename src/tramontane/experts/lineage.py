@@ -14,6 +14,8 @@ class ExpertLineage:
     hash: str
     owner: str
     licence: str
+    # What learning measured, in words; empty where the manifest doesn't say.
+    measured: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def lineage_of(
             expert.hash,
             owner=text_of(expert.manifest, "owner"),
             licence=text_of(expert.manifest, "licence"),
+            measured=measured_of(expert.manifest),
         )
         for expert in experts
     )
@@ -75,3 +78,25 @@ def lineage_of(
 def text_of(said: Mapping[str, object], key: str) -> str:
     value = said.get(key)
     return value if isinstance(value, str) else ""
+
+
+def measured_of(manifest: Mapping[str, object]) -> str:
+    """Returns what the manifest says was measured when the expert was learnt."""
+    parts = []
+    held_out = manifest.get("held_out")
+    if isinstance(held_out, Mapping) and {"perplexity_before", "perplexity_after"} <= set(held_out):
+        parts.append(
+            f"perplexity of {held_out.get('notes', 'some')} notes held out "
+            f"{held_out['perplexity_before']} without it, {held_out['perplexity_after']} with it"
+        )
+    gates = manifest.get("gates")
+    if isinstance(gates, Mapping) and "own_held_out" in gates:
+        parts.append(f"gates open at {percent(gates['own_held_out'])} of those notes' tokens")
+        if isinstance(gates.get("public"), Mapping) and gates["public"]:
+            most = max(gates["public"].values())
+            parts.append(f"at {percent(most)} at most of any genre of public text")
+    return ", ".join(parts)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
