@@ -10,7 +10,13 @@ import typer
 from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import size
-from tramontane.native import choose_variant, int8_rate, read_bandwidth, variants_here
+from tramontane.native import (
+    choose_variant,
+    cores_here,
+    int8_rate,
+    read_bandwidth,
+    variants_here,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ def examine(parts: Parts) -> Health:
         reason=reason_for(variant),
         lacks=variants_here(),
         threads=settings.threads,
-        cores=len(os.sched_getaffinity(0)),
+        cores=cores_here(),
         read_bytes_per_second=read_bandwidth(settings.threads, variant=variant),
         int8_operations_per_second=int8_rate(settings.threads, variant=variant),
         torch=version_of("torch"),

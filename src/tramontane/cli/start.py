@@ -12,6 +12,7 @@ from tramontane.checkpoint.pull import pull
 from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.parts import opened
 from tramontane.cli.progress import Reporter, size
+from tramontane.native import cores_here
 from tramontane.writing.writers_check import run_writers_check, store_check
 
 # The native runtime maps the weights, no larger repacked than in the files published below.
@@ -197,7 +198,7 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
 
 def this_machine(free_disk_bytes: int) -> Machine:
     pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return Machine(len(os.sched_getaffinity(0)), pages * page_bytes, free_disk_bytes)
+    return Machine(cores_here(), pages * page_bytes, free_disk_bytes)
 
 
 def agrees(question: str) -> bool:

@@ -4,7 +4,6 @@ T tokens of the whole batch, S spans, E experts loaded, L rows of logits, c rota
 """
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from tramontane.engine.load import NETWORK_MATRICES, Report, load
 from tramontane.engine.runtime import Span, SpanResult
 from tramontane.engine.weights_cache import WeightsCache
 from tramontane.errors import ConfigError, ExpertError
-from tramontane.native import _cpu, choose_variant
+from tramontane.native import _cpu, choose_variant, cores_here
 
 # What the C++ transformer knows of a config; an option outside must be at its neutral value.
 UNDERSTOOD = frozenset(
@@ -81,7 +80,7 @@ class NativeRuntime:
             turns_c=frequencies(config, rope_factors_of(checkpoint)),
             kv_format=kv,
             variant=choose_variant(variant),
-            threads=threads or len(os.sched_getaffinity(0)),
+            threads=threads or cores_here(),
         )
         load(self.transformer, checkpoint, cache, report)
         self.hashes: set[str] = set()

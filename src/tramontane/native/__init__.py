@@ -12,6 +12,13 @@ from tramontane.native import _cpu
 BANDWIDTH_BYTES = 1 << 30
 
 
+def cores_here() -> int:
+    """Returns how many cores this process may use, or where no system says so, how many are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def choose_variant(wanted: str | None = None) -> str:
     """Returns the instruction set to run on: what was asked for, or the best that is here.
 
