@@ -39,6 +39,7 @@ from texts import (
 )
 from tfidf import NearestCollection
 from tramontane.checkpoint.checkpoint import open_checkpoint
+from tramontane.cli.learn import asked_for_a_draft
 from tramontane.cli.parts import Parts
 from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
@@ -46,7 +47,8 @@ from tramontane.engine.runtime import Span
 from tramontane.experts import learn as learn_file
 from tramontane.experts.corpus import collection_corpus
 from tramontane.experts.expert_file import Expert, read_expert, write_expert
-from tramontane.experts.learn import LearnSettings, learn
+from tramontane.experts.learn import LearnSettings, learn, lesson_of
+from tramontane.experts.place import choose_place
 from tramontane.experts.proof import document_interval
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256
 from tramontane.experts.states import compute_states
@@ -54,7 +56,7 @@ from tramontane.experts.training import Schedule
 from tramontane.experts.voice import speaker
 from tramontane.library.embed import WordLlamaEmbedder
 from tramontane.library.library import Library
-from tramontane.model.transformer import load_transformer
+from tramontane.model.transformer import Transformer, load_transformer
 from tramontane.notes.sentences import split_sentences
 from tramontane.settings import load_settings
 from tramontane.writing.answer import Writer, source_of
@@ -98,7 +100,7 @@ class Measurement:
 
     def learning_key(self, collection: Collection, settings: LearnSettings) -> dict[str, Any]:
         folder = Path(learn_file.__file__).parent
-        made_by = ("learn", "training", "route", "corpus", "loss", "states")
+        made_by = ("learn", "training", "route", "corpus", "loss", "states", "turns", "place")
         files = (folder / f"{name}.py" for name in made_by)
         return {
             "notes": [note.sha256 for note in collection.learnt],
@@ -108,7 +110,7 @@ class Measurement:
             "public_text": PUBLIC_TEXT_SHA256,
             "torch": torch.__version__,
             "threads": self.wanted.threads,
-            "code": hash_of_files(file for file in files if file.exists()),
+            "code": hash_of_files(file for file in files),
         }
 
     def expert(self, collection: Collection, seed: int = 0, rate_factor: float = 1.0) -> Expert:
@@ -124,7 +126,9 @@ class Measurement:
                 checkpoint=self.checkpoint,
                 cache_folder=self.wanted.cache,
                 settings=settings,
+                asking=asked_for_a_draft,
                 threads=self.wanted.threads,
+                device="cpu",
             )
             write_expert(file, expert)
             return {"hash": expert.hash, "held_out": expert.manifest["held_out"]}
@@ -237,8 +241,12 @@ class Measurement:
         ).trunk
 
     @cached_property
-    def transformer(self):
-        return load_transformer(self.checkpoint)
+    def transformer(self) -> Transformer:
+        return self.new_transformer()
+
+    def new_transformer(self) -> Transformer:
+        """Returns the base as learning has it."""
+        return load_transformer(self.checkpoint, dtype=choose_place("cpu").dtype)
 
     @property
     def first(self) -> int:
@@ -272,8 +280,9 @@ class Measurement:
         corpus = collection_corpus(
             collection.learnt, self.tokenizer, settings.window_tokens, settings.max_tokens
         )
+        lesson = lesson_of(corpus, self.tokenizer, asked_for_a_draft, settings)
         schedule = Schedule(
-            num_windows=len(corpus.learnt),
+            num_windows=len(lesson.windows),
             batch_windows=settings.batch_windows,
             epochs=expert.manifest["settings"]["epochs"],
             learning_rate=rate,
@@ -283,12 +292,12 @@ class Measurement:
         size = sum(tensor.size for tensor in expert.tensors.values())
 
         def learnt() -> dict[str, Any]:
-            trunk, held_out = self.trunk(corpus.learnt), self.trunk(corpus.held_out)
+            trunk, held_out = self.trunk(lesson.windows), self.trunk(corpus.held_out)
             test = self.trunk(collection.test_windows)
-            transformer = load_transformer(self.checkpoint)
+            transformer = self.new_transformer()
             rank = rank_of_size(transformer, self.first, size)
             lora = PeftLora(transformer, self.first, rank, settings.seed)
-            stops = lora.learn(trunk, corpus.learnt, (held_out, corpus.held_out), schedule)
+            stops = lora.learn(trunk, lesson, (held_out, corpus.held_out), schedule)
             losses = top_losses(transformer, self.first, test, collection.test_windows)
             return {
                 "rank": rank,

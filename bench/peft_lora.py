@@ -16,7 +16,9 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from torch.nn.functional import silu
 
+from tramontane.experts.learn import Lesson
 from tramontane.experts.loss import next_token_loss, token_losses
+from tramontane.experts.states import trunk_tensor
 from tramontane.experts.training import Schedule
 from tramontane.model.attention import WindowAttention
 from tramontane.model.transformer import Notes, Transformer
@@ -64,7 +66,7 @@ def top_states(
     """Returns the final states of all tokens but each window's last."""
     B, W, _ = trunk_BWD.shape
     rope = transformer.rope(torch.arange(W).repeat(B))
-    x_TD = torch.from_numpy(np.array(trunk_BWD)).flatten(0, 1).float()
+    x_TD = trunk_tensor(trunk_BWD).flatten(0, 1)
     attend = WindowAttention(W, transformer.config.sliding_window)
     x_TD = transformer.run(x_TD, rope, attend, notes, first=first)
     return transformer.final_states(x_TD).unflatten(0, (B, W))[:, :-1].flatten(0, 1)
@@ -89,7 +91,7 @@ class PeftLora:
     def learn(
         self,
         trunk_NWD: np.ndarray,
-        windows_NW: np.ndarray,
+        lesson: Lesson,
         held_out: tuple[np.ndarray, np.ndarray],
         schedule: Schedule,
     ) -> Sequence[float]:
@@ -102,10 +104,10 @@ class PeftLora:
         best, kept, held_out_losses = math.inf, [], []
         for step in range(schedule.num_steps):
             batch = np.sort(schedule.batch(step))
-            targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten()
-            loss = next_token_loss(
-                top_states(self.transformer, self.first, trunk_NWD[batch]), weight_VD, targets
-            )
+            counted = torch.from_numpy(np.flatnonzero(lesson.counted[batch][:, 1:]))
+            targets = torch.from_numpy(lesson.windows[batch][:, 1:]).flatten()[counted]
+            states = top_states(self.transformer, self.first, trunk_NWD[batch])[counted]
+            loss = next_token_loss(states, weight_VD, targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
