@@ -45,10 +45,9 @@ def read_collection(
 ) -> Collection:
     notes = [cut(note) for note in read_folder(collection_folder(name)).notes if note.may_train]
     notes = sorted({note.text: note for note in notes}.values(), key=lambda n: order_key(n.text))
-    lengths = [len(tokenizer.encode(note.text)) for note in notes]
-    test, rest = take(notes, lengths, test_tokens, most=max(2, len(notes) // 6))
+    test, rest = take(notes, tokenizer, test_tokens, most=max(2, len(notes) // 6))
     # A ninth more, which `learn` holds out for its own early stop.
-    learnt, _ = take(rest, lengths[len(test) :], learn_tokens * 10 // 9)
+    learnt, _ = take(rest, tokenizer, learn_tokens * 10 // 9, most=len(rest))
     windows, documents = document_windows(test, tokenizer)
     return Collection(name, tuple(learnt), tuple(test), windows, tuple(documents))
 
@@ -62,11 +61,13 @@ def cut(note: Note) -> Note:
 
 
 def take(
-    notes: Sequence[Note], lengths: Sequence[int], num_tokens: int, most: int | None = None
+    notes: Sequence[Note], tokenizer: Tokenizer, num_tokens: int, *, most: int
 ) -> tuple[list[Note], list[Note]]:
     """Returns the first notes that hold `num_tokens` together, at most `most`, and the others."""
-    reached = int(np.searchsorted(np.cumsum(lengths), num_tokens)) + 1
-    count = min(reached, len(notes) if most is None else most)
+    taken = count = 0
+    while count < most and taken < num_tokens:
+        taken += len(tokenizer.encode(notes[count].text))
+        count += 1
     return list(notes[:count]), list(notes[count:])
 
 
