@@ -31,7 +31,7 @@ from record import Claim, write_results
 from texts import collection_folder
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.cli.parts import Parts
-from tramontane.experts.corpus import collection_corpus, public_windows
+from tramontane.experts.corpus import collection_corpus, public_corpus
 from tramontane.experts.learn import Learning, LearnSettings, lesson_of
 from tramontane.experts.place import choose_place
 from tramontane.experts.public_text import load_public_text
@@ -178,7 +178,7 @@ class Forms:
             step = max(1, len(corpus.held_out) // HELD_OUT_WINDOWS)
             kept = np.ascontiguousarray(corpus.held_out[::step][:HELD_OUT_WINDOWS])
             corpus = replace(corpus, held_out=kept)
-            public = public_windows(
+            public = public_corpus(
                 load_public_text(), tokenizer, W, settings.public_tokens_per_genre
             )
             lesson = lesson_of(corpus, tokenizer, None, settings)
@@ -192,7 +192,7 @@ class Forms:
                 self.folder,
                 no_report,
             )
-            all_public = np.concatenate(list(public.values()))
+            all_public = np.concatenate(list(public.fitted.values()))
             own, held_out, others = (
                 learning.states(self.transformer, windows, num_with_h, self.folder)
                 for windows, num_with_h in (

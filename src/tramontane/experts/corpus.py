@@ -5,7 +5,7 @@ else is on the machine.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from tramontane.tokenizer.tokenizer import Tokenizer
 HELD_OUT_SHARE = 0.1
 # Fewer windows teach nothing that lasts.
 LEAST_WINDOWS = 8
+# Of the genres that hold more than rows are fitted on, every third shows that it stays as it was.
+UNSEEN_EVERY = 3
 # Genres written in the chat template's own marks, which count as control tokens there.
 GENRES_WITH_MARKS = {"chat", "chat_with_passages"}
 
@@ -129,3 +131,30 @@ def public_windows(
         wanted = tokens_per_genre // window_tokens
         windows[genre] = windows_of(token_lists, tokenizer.separator_id, window_tokens)[:wanted]
     return windows
+
+
+@dataclass(frozen=True)
+class PublicCorpus:
+    """The public text's windows by genre, (N, W) each: those rows are fitted on, and others."""
+
+    fitted: dict[str, np.ndarray]
+    unseen: dict[str, np.ndarray]
+
+
+def public_corpus(
+    documents: Iterable[PublicDocument],
+    tokenizer: Tokenizer,
+    window_tokens: int,
+    tokens_per_genre: int,
+) -> PublicCorpus:
+    """Returns what rows are fitted on, and of every third genre the window that follows it."""
+    windows = public_windows(documents, tokenizer, window_tokens, tokens_per_genre + window_tokens)
+    count = tokens_per_genre // window_tokens
+    return PublicCorpus(
+        {genre: part[:count] for genre, part in windows.items()},
+        {genre: windows[genre][count : count + 1] for genre in unseen_genres(windows, count)},
+    )
+
+
+def unseen_genres(windows: Mapping[str, np.ndarray], count: int) -> list[str]:
+    return [genre for genre, part in windows.items() if len(part) > count][::UNSEEN_EVERY]

@@ -23,12 +23,14 @@ from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.errors import LearnError
 from tramontane.experts.corpus import (
     Corpus,
+    PublicCorpus,
     collection_corpus,
-    public_windows,
+    public_corpus,
     salted_hashes,
 )
 from tramontane.experts.expert_file import FORMAT, Expert, check_name, tensor_hash
 from tramontane.experts.place import Place, choose_place
+from tramontane.experts.proof import gain_of, layers_moved, memorised, other_text
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256, load_public_text
 from tramontane.experts.route import Row, fit_row, open_rate
 from tramontane.experts.states import States, compute_states
@@ -133,7 +135,7 @@ def learn(
         torch.set_num_threads(threads)
     tokenizer = checkpoint.tokenizer()
     corpus = collection_corpus(notes, tokenizer, settings.window_tokens, settings.max_tokens)
-    public = public_windows(
+    public = public_corpus(
         load_public_text(), tokenizer, settings.window_tokens, settings.public_tokens_per_genre
     )
     lesson = lesson_of(corpus, tokenizer, asking, settings)
@@ -168,6 +170,8 @@ class Lesson:
     corpus: Corpus
     windows: np.ndarray
     counted: np.ndarray
+    # Closes each note of a window.
+    separator: int
 
     @property
     def num_turns(self) -> int:
@@ -185,7 +189,7 @@ def lesson_of(
         turns = turns_of(corpus.learnt_notes, tokenizer, asking, settings.window_tokens, wanted)
         windows.append(turns.windows)
         counted.append(turns.answers)
-    return Lesson(corpus, np.concatenate(windows), np.concatenate(counted))
+    return Lesson(corpus, np.concatenate(windows), np.concatenate(counted), tokenizer.separator_id)
 
 
 def run_key(checkpoint: Checkpoint, lesson: Lesson, settings: LearnSettings, place: Place) -> str:
@@ -212,14 +216,15 @@ class Learning:
         self,
         checkpoint: Checkpoint,
         lesson: Lesson,
-        public: dict[str, np.ndarray],
+        public: PublicCorpus,
         settings: LearnSettings,
         place: Place,
         cache_folder: Path,
         work_folder: Path,
         report: Report,
     ):
-        self.checkpoint, self.lesson, self.public = checkpoint, lesson, public
+        self.checkpoint, self.lesson = checkpoint, lesson
+        self.public, self.others = public.fitted, public.unseen
         self.corpus, self.place = lesson.corpus, place
         self.settings, self.cache_folder, self.work_folder = settings, cache_folder, work_folder
         config = checkpoint.config
@@ -239,9 +244,12 @@ class Learning:
         learnt, held_out = self.lesson.windows.size, self.corpus.held_out.size
         public = sum(windows.size for windows in self.public.values())
         row_tokens = self.row_windows * self.settings.window_tokens
+        others = self.other_windows.size
         states = learnt * self.first + row_tokens * (L - self.first) + (held_out + public) * L
+        states += others * self.first
         steps = self.schedule.num_steps * self.step_tokens() * self.step_cost()
-        return states + steps + held_out * (self.schedule.epochs + 1) * self.evaluation_cost()
+        evaluations = held_out * (self.schedule.epochs + 2) + others * 2
+        return states + steps + evaluations * self.evaluation_cost()
 
     def evaluation_cost(self) -> float:
         return self.checkpoint.config.num_layers - self.first + Work.HEAD
@@ -261,7 +269,9 @@ class Learning:
         held_out = self.states(transformer, corpus.held_out, len(corpus.held_out), folder)
         public_all = np.concatenate(list(self.public.values()))
         public = self.states(transformer, public_all, len(public_all), self.cache_folder)
-
+        others = None
+        if self.others:
+            others = self.states(transformer, self.other_windows, 0, self.cache_folder)
         rows = self.fit_rows(own, public)
         tensors = self.starting_tensors(transformer, own, rows)
         misfires = self.misfires(public, rows)
@@ -269,29 +279,70 @@ class Learning:
         # What lies below is in the states; from here on it would only take memory.
         for layer in range(self.first):
             transformer.layers[layer] = nn.Identity()
+        # The networks are learnt where these tensors lie.
+        started = {name: tensor.clone() for name, tensor in tensors.items()}
         training = Training(transformer, self.first, tensors, self.schedule, misfires)
-        before = self.evaluate(training, held_out, with_expert=False)
+        before_NW = self.losses(training, held_out, with_expert=False)
         self.teach(training, own, held_out)
-        after = training.best_loss
-        if not after < before:
-            raise LearnError(
-                f"nothing was learnt: on {len(corpus.held_out_notes)} notes held out, perplexity "
-                f"is {perplexity(after):.2f} with the expert and {perplexity(before):.2f} without; "
-                "nothing was kept. More notes, or notes more alike, may help"
-            )
+        proof = self.prove(training, own, held_out, others, started, before_NW)
         self.work.finish()
         learnt = {name: tensor.cpu().numpy() for name, tensor in training.best.items()}
         learnt |= {f"layers.{layer}.row": row.row_D for layer, row in rows.items()}
-        return learnt, {
+        return learnt, {"gates": gates, **proof}
+
+    def prove(
+        self,
+        training: Training,
+        own: States,
+        held_out: States,
+        others: States | None,
+        started: dict[str, Tensor],
+        before_NW: np.ndarray,
+    ) -> dict[str, Any]:
+        """Returns the proof of learning; LearnError where the gain is not sure.
+
+        Sure: the lower end of its 95 % interval over held-out documents is above 0.
+        """
+        corpus, notes = self.corpus, len(self.corpus.held_out_notes)
+        if training.best:
+            training.take_best()
+        after_NW = self.losses(training, held_out, with_expert=True)
+        before, after = float(before_NW.mean()), float(after_NW.mean())
+        gain = gain_of(before_NW, after_NW, corpus.held_out, self.lesson.separator)
+        if gain["low"] is None or not gain["low"] > 0:
+            raise LearnError(
+                f"nothing was learnt for sure: on {notes} notes held out, perplexity is "
+                f"{perplexity(after):.2f} with the expert and {perplexity(before):.2f} without; "
+                f"the gain in nats per token lies between {gain['low']} and {gain['high']}, and "
+                "must be above 0. Nothing was kept. More notes, or notes more alike, may help"
+            )
+        unseen = None
+        if others:
+            unseen = other_text(
+                *(
+                    training.losses(others.trunk, self.other_windows, with_expert=with_expert)
+                    for with_expert in (False, True)
+                ),
+                list(self.others),
+            )
+        return {
             "held_out": {
                 "perplexity_before": round(perplexity(before), 4),
                 "perplexity_after": round(perplexity(after), 4),
-                "notes": len(corpus.held_out_notes),
+                "notes": notes,
                 "tokens": int(corpus.held_out.size),
                 "window_tokens": self.settings.window_tokens,
+                "gain": gain,
             },
-            "gates": gates,
+            "layers_moved": layers_moved(started, training.best, training),
+            "other_text": unseen,
+            "memorised": memorised(training, own.trunk, corpus.learnt),
         }
+
+    @property
+    def other_windows(self) -> np.ndarray:
+        empty = np.zeros((0, self.settings.window_tokens), np.int64)
+        return np.concatenate([empty, *self.others.values()])
 
     @property
     def row_windows(self) -> int:
@@ -373,8 +424,8 @@ class Learning:
         order = order[: math.ceil(self.schedule.num_steps / 2)]
         return Misfires(public.trunk[order], open_NW[order])
 
-    def evaluate(self, training: Training, held_out: States, *, with_expert: bool) -> float:
-        return training.evaluate(
+    def losses(self, training: Training, held_out: States, *, with_expert: bool) -> np.ndarray:
+        return training.losses(
             held_out.trunk,
             self.corpus.held_out,
             with_expert=with_expert,
@@ -397,7 +448,7 @@ class Learning:
             training.take_step(own.trunk, self.lesson.windows, self.lesson.counted)
             self.work.add(self.step_tokens() * self.step_cost())
             if training.step % self.schedule.steps_per_epoch == 0:
-                training.note_epoch(self.evaluate(training, held_out, with_expert=True))
+                training.note_epoch(self.losses(training, held_out, with_expert=True).mean())
             save_now_and_then()
 
     def step_tokens(self) -> float:

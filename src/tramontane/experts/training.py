@@ -161,7 +161,6 @@ class Training:
         model_TD = self.top(trunk_BWD, with_expert=True)[positions]
         return self.schedule.divergence_weight * divergence(base_TD, model_TD, weight_VD)
 
-    @torch.no_grad()
     def evaluate(
         self,
         trunk_NWD: np.ndarray,
@@ -171,6 +170,19 @@ class Training:
         report: Callable[[int], None] = lambda _: None,
     ) -> float:
         """Returns the mean loss of windows in nats per token; reports tokens as they are read."""
+        losses_NW = self.losses(trunk_NWD, windows_NW, with_expert=with_expert, report=report)
+        return float(losses_NW.mean())
+
+    @torch.no_grad()
+    def losses(
+        self,
+        trunk_NWD: np.ndarray,
+        windows_NW: np.ndarray,
+        *,
+        with_expert: bool,
+        report: Callable[[int], None] = lambda _: None,
+    ) -> np.ndarray:
+        """Returns windows' losses (N, W - 1) in nats; reports tokens as they are read."""
         losses = []
         for begin in range(0, len(windows_NW), 8):
             batch = slice(begin, begin + 8)
@@ -179,13 +191,19 @@ class Training:
             targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten().to(self.device)
             losses.append(token_losses(states, self.transformer.output_weight(), targets))
             report(windows_NW[batch].size)
-        return float(torch.cat(losses).double().mean())
+        return torch.cat(losses).double().view(len(windows_NW), -1).cpu().numpy()
 
     def note_epoch(self, held_out_loss: float) -> None:
         """Keeps the networks of the epoch that did best on held-out notes."""
         if held_out_loss < self.best_loss:
             self.best_loss = held_out_loss
             self.best = {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    def take_best(self) -> None:
+        """Puts the networks of the best epoch back in place."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(self.best[name])
 
     def save(self, path: Path) -> None:
         tensors = {f"now.{name}": p.detach() for name, p in self.parameters.items()}
