@@ -13,6 +13,7 @@ from tramontane.cli.overlap import overlap_command, recognise, say_contested
 from tramontane.cli.parts import Parts, opened
 from tramontane.experts.certificate import Certificate, certify
 from tramontane.experts.expert_file import read_expert
+from tramontane.experts.proof_plot import proof_svg
 from tramontane.experts.shelf import Withdrawal
 from tramontane.files import write_whole
 
@@ -73,13 +74,20 @@ def ls(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @app.command("show")
-def show(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+def show(
+    context: typer.Context,
+    name: Name,
+    plot: Annotated[Path | None, typer.Option(help="Draw the proof into this SVG file.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show an expert's manifest: lineage, settings, what it learnt, where its gates open.
 
-    Example: tramontane experts show mine
+    Example: tramontane experts show mine --plot mine.svg
     """
     with opened(context.obj) as parts:
         record = parts.shelf.find(name)
+    if plot is not None:
+        write_whole(plot, proof_svg(record.manifest).encode())
     if as_json:
         say_json(record)
         return

@@ -136,6 +136,31 @@ def show_proof(record: ExpertRecord, seconds: float | None = None) -> None:
         f"On {held_out['notes']} notes it has not seen, perplexity {before:.1f} → {after:.1f}: "
         f"{1 - after / before:.0%} less."
     )
+    if gain := held_out.get("gain"):
+        say(
+            f"The gain is {gain['nats_per_token']:.3f} nats per token, 95 % interval "
+            f"{gain['low']:.3f} to {gain['high']:.3f} over {gain['documents']} notes."
+        )
+    if moved := manifest.get("layers_moved"):
+        least = min(moved.values(), key=lambda layer: layer["moved"])
+        say(
+            f"All {len(moved)} layers saw gradients and moved, the least by {least['moved']:.1%} "
+            "of its size."
+            if least["moved"] > 0
+            else "Some layer did not move: its gate never opened on these notes."
+        )
+    if known := manifest.get("memorised"):
+        say(
+            f"By heart: {known['after']} of {known['prompts']} passages of the notes are continued "
+            f"word for word from their first {known['prompt_tokens']} tokens; {known['before']} "
+            "without it."
+        )
+    if other := manifest.get("other_text"):
+        change = other["perplexity_after"] / other["perplexity_before"] - 1
+        say(
+            f"On {len(other['genres'])} genres of public text that nothing was fitted on, "
+            f"perplexity changes by {change:+.2%}."
+        )
     say(f"Its gates open on {gates['own_held_out']:.1%} of those tokens; on public text:")
     for genre, rate in sorted(gates["public"].items(), key=lambda item: -item[1]):
         say(f"  {genre.replace('_', ' '):24} {rate:.2%}")

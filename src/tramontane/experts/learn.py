@@ -282,7 +282,7 @@ class Learning:
         # The networks are learnt where these tensors lie.
         started = {name: tensor.clone() for name, tensor in tensors.items()}
         training = Training(transformer, self.first, tensors, self.schedule, misfires)
-        before_NW = self.losses(training, held_out, with_expert=False)
+        before_NW = self.losses(training, held_out, corpus.held_out, with_expert=False)
         self.teach(training, own, held_out)
         proof = self.prove(training, own, held_out, others, started, before_NW)
         self.work.finish()
@@ -306,7 +306,7 @@ class Learning:
         corpus, notes = self.corpus, len(self.corpus.held_out_notes)
         if training.best:
             training.take_best()
-        after_NW = self.losses(training, held_out, with_expert=True)
+        after_NW = self.losses(training, held_out, corpus.held_out, with_expert=True)
         before, after = float(before_NW.mean()), float(after_NW.mean())
         gain = gain_of(before_NW, after_NW, corpus.held_out, self.lesson.separator)
         if gain["low"] is None or not gain["low"] > 0:
@@ -318,13 +318,11 @@ class Learning:
             )
         unseen = None
         if others:
-            unseen = other_text(
-                *(
-                    training.losses(others.trunk, self.other_windows, with_expert=with_expert)
-                    for with_expert in (False, True)
-                ),
-                list(self.others),
-            )
+            losses = [
+                self.losses(training, others, self.other_windows, with_expert=with_expert)
+                for with_expert in (False, True)
+            ]
+            unseen = other_text(*losses, list(self.others))
         return {
             "held_out": {
                 "perplexity_before": round(perplexity(before), 4),
@@ -424,10 +422,12 @@ class Learning:
         order = order[: math.ceil(self.schedule.num_steps / 2)]
         return Misfires(public.trunk[order], open_NW[order])
 
-    def losses(self, training: Training, held_out: States, *, with_expert: bool) -> np.ndarray:
+    def losses(
+        self, training: Training, states: States, windows: np.ndarray, *, with_expert: bool
+    ) -> np.ndarray:
         return training.losses(
-            held_out.trunk,
-            self.corpus.held_out,
+            states.trunk,
+            windows,
             with_expert=with_expert,
             report=lambda tokens: self.work.add(tokens * self.evaluation_cost()),
         )
@@ -448,7 +448,8 @@ class Learning:
             training.take_step(own.trunk, self.lesson.windows, self.lesson.counted)
             self.work.add(self.step_tokens() * self.step_cost())
             if training.step % self.schedule.steps_per_epoch == 0:
-                training.note_epoch(self.losses(training, held_out, with_expert=True).mean())
+                losses_NW = self.losses(training, held_out, self.corpus.held_out, with_expert=True)
+                training.note_epoch(float(losses_NW.mean()))
             save_now_and_then()
 
     def step_tokens(self) -> float:
