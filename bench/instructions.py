@@ -197,8 +197,8 @@ def claims(
     held_out = expert.manifest["held_out"]
     note = (
         f"upper end of the paired 95 % interval; difference {difference.mean():+.3f}, {low:+.3f} "
-        f"to {high:+.3f}; {int((difference > 0).sum())} gained, {int((difference < 0).sum())} lost; "
-        f"{same} replies are the same word for word, the expert is heard in {heard}; learnt "
+        f"to {high:+.3f}; {int((difference > 0).sum())} gained, {int((difference < 0).sum())} "
+        f"lost; {same} replies are the same word for word, the expert is heard in {heard}; learnt "
         f"on {expert.manifest['base']['name']}, perplexity of its notes "
         f"{held_out['perplexity_before']:.2f} to {held_out['perplexity_after']:.2f}"
     )
