@@ -122,14 +122,14 @@ def test_the_proof_tells_what_moved_what_stayed_and_what_is_known_by_heart(whole
         assert layer["moved"] > 0.01
         assert layer["gradient"] > 0
     other = manifest["other_text"]
-    assert set(other["genres"]) < manifest["gates"]["public"].keys()
-    assert other["tokens"] == len(other["genres"]) * (SMALL.window_tokens - 1)
+    assert 3 * other["genres"] <= len(manifest["gates"]["public"]) + 2
+    assert other["tokens"] == other["genres"] * (SMALL.window_tokens - 1)
     change = other["perplexity_after"] / other["perplexity_before"] - 1
     assert other["change_low"] <= change + 1e-4
     assert change - 1e-4 <= other["change_high"]
     known = manifest["memorised"]
-    assert 0 <= known["before"] <= known["prompts"]
-    assert 0 <= known["after"] <= known["prompts"]
+    assert 0 <= known["base"] <= known["prompts"]
+    assert 0 <= known["expert"] <= known["prompts"]
     assert known["prompt_tokens"] == 16
 
 
@@ -464,6 +464,9 @@ def test_the_manifest_holds_no_time_no_text_and_no_path(whole, tiny_llama):
         "made_with",
         "held_out",
         "gates",
+        "layers_moved",
+        "other_text",
+        "memorised",
     }
     made_with = {"torch", "threads", "place", "instructions", "machine"}
     assert manifest["made_with"].keys() == made_with

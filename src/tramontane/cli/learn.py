@@ -151,14 +151,14 @@ def show_proof(record: ExpertRecord, seconds: float | None = None) -> None:
         )
     if known := manifest.get("memorised"):
         say(
-            f"By heart: {known['after']} of {known['prompts']} passages of the notes are continued "
-            f"word for word from their first {known['prompt_tokens']} tokens; {known['before']} "
+            f"By heart: {known['expert']} of {known['prompts']} passages of the notes are continued "
+            f"word for word from their first {known['prompt_tokens']} tokens; {known['base']} "
             "without it."
         )
     if other := manifest.get("other_text"):
         change = other["perplexity_after"] / other["perplexity_before"] - 1
         say(
-            f"On {len(other['genres'])} genres of public text that nothing was fitted on, "
+            f"On {other['genres']} genres of public text that nothing was fitted on, "
             f"perplexity changes by {change:+.2%}."
         )
     say(f"Its gates open on {gates['own_held_out']:.1%} of those tokens; on public text:")

@@ -322,7 +322,7 @@ class Learning:
                 self.losses(training, others, self.other_windows, with_expert=with_expert)
                 for with_expert in (False, True)
             ]
-            unseen = other_text(*losses, list(self.others))
+            unseen = other_text(*losses)
         return {
             "held_out": {
                 "perplexity_before": round(perplexity(before), 4),

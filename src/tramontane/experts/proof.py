@@ -37,6 +37,8 @@ def document_interval(
     drawn_SN = np.random.default_rng(seed).integers(0, len(sums), (NUM_RESAMPLES, len(sums)))
     means_S = sums[drawn_SN].sum(axis=1) / counts[drawn_SN].sum(axis=1)
     edge = (1 - LEVEL) / 2
+    if not np.isfinite(means_S).all():
+        return -np.inf, np.inf  # a training ran away
     low, high = np.quantile(means_S, [edge, 1 - edge])
     return float(low), float(high)
 
@@ -93,17 +95,15 @@ def layers_moved(
     return found
 
 
-def other_text(
-    before_NW: np.ndarray, after_NW: np.ndarray, genres: Sequence[str]
-) -> dict[str, Any]:
+def other_text(before_NW: np.ndarray, after_NW: np.ndarray) -> dict[str, Any]:
     """Returns what public text that no row was fitted on lost: perplexity before and after.
 
-    One window of each genre; the interval is over genres.
+    One window of each genre; the interval of the change is over genres.
     """
     losses = (after_NW - before_NW).sum(axis=1)
     low, high = document_interval(losses, [before_NW.shape[1]] * len(losses))
     return {
-        "genres": list(genres),
+        "genres": len(losses),
         "tokens": int(before_NW.size),
         "perplexity_before": short(np.exp(before_NW.mean())),
         "perplexity_after": short(np.exp(after_NW.mean())),
@@ -123,7 +123,7 @@ def memorised(training: Training, trunk_NWD: np.ndarray, windows_NW: np.ndarray)
     prompt, count = length // 2, min(MOST_PROMPTS, len(windows_NW))
     targets = torch.from_numpy(windows_NW[:count, prompt:length]).to(training.device)
     found = {"prompts": count, "prompt_tokens": prompt}
-    for when, with_expert in (("before", False), ("after", True)):
+    for when, with_expert in (("base", False), ("expert", True)):
         states_TD = training.top(trunk_NWD[:count, :length], with_expert=with_expert)
         states = states_TD.unflatten(0, (count, length))[:, prompt - 1 : length - 1]
         likeliest = linear(states, training.transformer.output_weight()).argmax(dim=-1)
