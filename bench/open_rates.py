@@ -3,7 +3,8 @@
 Rows and thresholds are all a gate has, and they need no learning, so this takes minutes: for each
 of six collections, rows fitted on its learnt part, and the share of gates open on its own held-out
 notes and on text of others. `mean` counts (token, layer) pairs, `any` tokens with a gate open in
-some layer. States of the frozen base are kept in --cache.
+some layer. Then two collections that look alike: of 64-token stretches of either, how many are
+named rightly or called contested, by gates alone. States of the frozen base are kept in --cache.
 
     python bench/open_rates.py [--model FILE.gguf] [--cache .cache/open_rates]
 """
@@ -32,6 +33,7 @@ from texts import (
 )
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.cli.parts import Parts
+from tramontane.experts.contested import speakers
 from tramontane.experts.corpus import collection_corpus, public_windows
 from tramontane.experts.learn import LearnSettings
 from tramontane.experts.public_text import load_public_text
@@ -51,6 +53,8 @@ SIX = (
     "foam-docs",
 )
 NEVER_LEARNT = ("til-simonw", "policies-basecamp", "bread-code")
+LOOK_ALIKES = ("til-jbranchaud", "til-simonw")
+STRETCH_TOKENS = 64
 LEARNT_WINDOWS = 48
 MEASURED_WINDOWS = 12
 
@@ -105,12 +109,12 @@ class Reader:
         settings, tokenizer = self.settings, self.tokenizer
         W = settings.window_tokens
         learnt, measured = {}, {}
-        for name in SIX:
+        for name in dict.fromkeys((*SIX, *LOOK_ALIKES)):
             notes = read_folder(collection_folder(name)).notes
             corpus = collection_corpus(notes, tokenizer, W, settings.max_tokens)
             learnt[name] = self(name, corpus.learnt[:LEARNT_WINDOWS])
             measured[name] = self(f"{name}, held out", evenly(corpus.held_out))
-        texts = {name: notes_texts(name) for name in NEVER_LEARNT} | {
+        texts = {name: notes_texts(name) for name in NEVER_LEARNT if name not in learnt} | {
             "wikitext": wikitext(),
             "lambada": together(lambada(), 4),
             "code": code(),
@@ -160,6 +164,36 @@ def open_rates(rows: Iterable[np.ndarray], h: np.ndarray) -> tuple[float, float]
     return float(open_LT.mean()), float(open_LT.any(axis=0).mean())
 
 
+def gates_of_two(rows: list[list[np.ndarray]], h: np.ndarray) -> np.ndarray:
+    """Returns (T, 2) mean gates over layers of two experts in place together (DESIGN, gates)."""
+    by_layer = []
+    for layer, h_NWD in enumerate(h):
+        logits_T2 = np.stack([flat(h_NWD).astype(np.float32) @ of[layer] for of in rows], axis=1)
+        is_open_T2 = logits_T2 > 0
+        # One open gate competes with the base's logit 0, two with each other.
+        rival_T2 = np.where(is_open_T2.all(axis=1, keepdims=True), logits_T2[:, ::-1], 0)
+        by_layer.append(is_open_T2 / (1 + np.exp(np.minimum(rival_T2 - logits_T2, 60))))
+    return np.mean(by_layer, axis=0)
+
+
+def look_alike_claim(states: StatesByText, rows: dict[str, list[np.ndarray]]) -> Claim:
+    pair = {frozenset(LOOK_ALIKES)}
+    named: list[str] = []
+    for name in LOOK_ALIKES:
+        gates_T2 = gates_of_two([rows[other] for other in LOOK_ALIKES], states.measured[name])
+        for begin in range(0, len(gates_T2), STRETCH_TOKENS):
+            said = speakers(gates_T2[begin : begin + STRETCH_TOKENS], LOOK_ALIKES, pair)
+            if len(said) == 2:
+                named.append("contested")
+            else:
+                named.append("rightly" if said == (name,) else "wrongly" if said else "nobody")
+    shares = {what: named.count(what) / len(named) for what in sorted(set(named))}
+    recall = shares.get("contested", 0) + shares.get("rightly", 0)
+    note = "by gates alone; " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items())
+    value = round(recall, 4)
+    return Claim("contested.look_alike_recall.by_gates", value, None, value, len(named), note)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="smollm2")
@@ -168,11 +202,11 @@ def main() -> None:
     torch.set_num_threads(1)
     checkpoint = Parts(load_settings(base=wanted.model)).checkpoint
     states = Reader(checkpoint, wanted.cache, LearnSettings()).states()
-    claims = []
-    for name, own in states.learnt.items():
-        rows = rows_of(own, states.public)
+    rows = {name: rows_of(own, states.public) for name, own in states.learnt.items()}
+    claims = [look_alike_claim(states, rows)]
+    for name in SIX:
         for text, h in states.measured.items():
-            mean, any_layer = (round(rate, 5) for rate in open_rates(rows, h))
+            mean, any_layer = (round(rate, 5) for rate in open_rates(rows[name], h))
             note = f"{'own, held out' if text == name else 'of others'}; mean, any layer"
             num_tokens = h[0].size // h.shape[-1]
             claims.append(Claim(f"open.{name}.{text}", mean, any_layer, mean, num_tokens, note))

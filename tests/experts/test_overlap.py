@@ -84,9 +84,9 @@ def test_samples_are_full_windows_unless_there_is_too_little(tiny_llama):
     ("on_other", "on_one", "wanted"),
     [
         (0.0, 0.0, APART),
-        (0.19, 0.19, APART),
-        (0.21, 0.0, SHARE),
-        (0.0, 0.21, SHARE),
+        (0.31, 0.31, APART),
+        (0.33, 0.0, SHARE),
+        (0.0, 0.33, SHARE),
         (0.8, 0.39, SHARE),
         (0.41, 0.41, MERGE),
     ],

@@ -92,6 +92,8 @@ def test_look_alikes_are_told_kept_and_gone_with_either(tmp_path, tiny_llama, ma
     assert home.pairs == []
     assert "Contested with lock" in home.run("experts", "restore", "canal")
     assert home.pairs == [pair]
+    home.run("mixture", "remove", "default", "canal")
+    assert "Contested with lock" in home.run("mixture", "add", "default", "canal")
 
 
 def test_experts_that_keep_shut_on_each_other_are_apart(tmp_path, tiny_llama, made):

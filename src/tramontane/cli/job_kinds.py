@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tramontane.checkpoint.pull import pull
 from tramontane.cli.learn import learn_and_place
 from tramontane.cli.notes import add_and_sync
+from tramontane.cli.overlap import recognise
 from tramontane.cli.parts import Parts
 from tramontane.errors import RequestError
 
@@ -86,6 +87,7 @@ def do_learn(parts: Parts, asked: LearnArguments, report: Report) -> dict[str, A
         "hash": record.hash,
         "perplexity_before": held_out["perplexity_before"],
         "perplexity_after": held_out["perplexity_after"],
+        "contested_with": [] if asked.apart else recognise(parts, record, is_quiet=True),
     }
 
 

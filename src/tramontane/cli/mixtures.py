@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from tramontane.cli.output import AsJson, say, say_json, say_table
+from tramontane.cli.overlap import recognise, say_contested
 from tramontane.cli.parts import Parts, opened
 from tramontane.errors import ExpertError
 from tramontane.experts.mixture import Mixture, write_mixture
@@ -85,6 +86,10 @@ def add(context: typer.Context, name: Name, expert: ExpertName, as_json: AsJson 
     with opened(context.obj) as parts:
         record = parts.shelf.find(expert)
         tell(parts, parts.shelf.put_in_place(record, parts.shelf.mixture(name)), as_json)
+        if name == parts.settings.mixture:
+            contested = recognise(parts, record, is_quiet=as_json)
+            if not as_json:
+                say_contested(record, contested)
 
 
 @app.command("remove")

@@ -9,7 +9,9 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 # A look-alike that speaks at least this share as loud as the loudest is named beside it.
-RIVAL = 0.5
+# Of stretches of two collections of programming notes 93 % are then named rightly or contested, by
+# gates alone (bench/open_rates.py); at half as loud it would be 82 %.
+RIVAL = 0.25
 
 
 def speakers(
