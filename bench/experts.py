@@ -32,6 +32,7 @@ from texts import (
     chats,
     chats_with_passages,
     code,
+    collection_folder,
     lambada,
     notes_texts,
     wikitext,
@@ -45,18 +46,21 @@ from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.engine.runtime import Span
 from tramontane.experts import learn as learn_file
+from tramontane.experts.contested import speakers
 from tramontane.experts.corpus import collection_corpus
 from tramontane.experts.expert_file import Expert, read_expert, write_expert
 from tramontane.experts.learn import LearnSettings, learn, lesson_of
+from tramontane.experts.overlap import measure_overlap
 from tramontane.experts.place import choose_place
 from tramontane.experts.proof import document_interval
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256
 from tramontane.experts.states import compute_states
 from tramontane.experts.training import Schedule
-from tramontane.experts.voice import speaker
+from tramontane.experts.voice import AUDIBLE, speaker
 from tramontane.library.embed import WordLlamaEmbedder
 from tramontane.library.library import Library
-from tramontane.model.transformer import Transformer, load_transformer
+from tramontane.model.notes_experts import NotesExperts
+from tramontane.model.transformer import Notes, Transformer, load_transformer
 from tramontane.notes.sentences import split_sentences
 from tramontane.settings import load_settings
 from tramontane.writing.answer import Writer, source_of
@@ -505,7 +509,7 @@ class Measurement:
         with tempfile.TemporaryDirectory() as work:
             library = Library(Path(work) / "library.sqlite", WordLlamaEmbedder())
             for name in sorted({item["collection"] for item in items}):
-                library.add_collection(name, collection_path(name))
+                library.add_collection(name, collection_folder(name))
                 library.sync(name)
             for which, in_place in (("with", experts), ("without", ())):
                 writer = Writer(
@@ -677,6 +681,54 @@ class Measurement:
 
         return self.cells.get("crossed", self.key(tokens=self.wanted.test_tokens), measured)
 
+    # Collections that look alike
+
+    def contested(self) -> list[Claim]:
+        """The six and a look-alike of one of them in place; pairs found as the shelf finds them."""
+        collection = self.collection(LOOK_ALIKE)
+        expert = self.expert(collection)
+        collections = self.collections | {LOOK_ALIKE: collection}
+        hashes = self.hashes | {LOOK_ALIKE: expert.hash}
+        pair = ("til-jbranchaud", LOOK_ALIKE)
+
+        def measured() -> dict[str, Any]:
+            if expert.hash not in self.engine.runtime.expert_hashes:
+                self.engine.add_expert(expert.hash, expert.tensors)
+            texts = {name: [n.text for n in c.learnt] for name, c in collections.items()}
+            overlap = measure_overlap(self.engine, self.tokenizer, hashes, texts)
+            pairs = overlap.look_alikes()
+            look_alikes = {frozenset(names) for names in pairs}
+            in_order = sorted(hashes, key=hashes.get)
+            rows = {}
+            for name in pair:
+                rows[name] = [
+                    list(speakers(stretch, in_order, look_alikes, least=AUDIBLE))
+                    for window in collections[name].test_windows.tolist()
+                    for stretch in stretches(
+                        self.engine.shares_of(window, experts=sorted(hashes.values()))[0]
+                    )
+                ]
+            return {"pairs": pairs, "named": rows}
+
+        key = self.key(look_alike=expert.hash, tokens=self.wanted.test_tokens)
+        result = self.cells.get("contested", key, measured)
+        rows = result["named"]
+        right = {name: [name in named for named in row] for name, row in rows.items()}
+        beside = ", ".join(
+            f"{name}: right or contested {np.mean(right[name]):.3f}, of these contested "
+            f"{np.mean([len(named) > 1 for named in row]):.3f}, nobody "
+            f"{np.mean([not named for named in row]):.3f} of {len(row)}"
+            for name, row in rows.items()
+        )
+        alike = [" and ".join(names) for names in result["pairs"]]
+        note = (
+            f"64-token stretches of {' and '.join(pair)}, {len(hashes)} in place; pairs that look "
+            f"alike by overlap: {', '.join(alike) or 'none'}; {beside}"
+        )
+        n = sum(map(len, rows.values()))
+        value = pooled(right)
+        return [claim("contested.look_alike_recall", value, None, value, n, note)]
+
     # What a voice costs
 
     def share_cost(self) -> list[Claim]:
@@ -700,9 +752,12 @@ class Measurement:
         return [claim("voice.share_cost", within, without, within / without, len(ids), note)]
 
 
-def notes_of_expert(expert: Expert):
-    from tramontane.model.notes_experts import NotesExperts
+def stretches(values_TE: np.ndarray) -> list[np.ndarray]:
+    whole = len(values_TE) - STRETCH + 1
+    return [values_TE[begin : begin + STRETCH] for begin in range(0, whole, STRETCH)]
 
+
+def notes_of_expert(expert: Expert) -> Notes:
     tensors = {name: torch.from_numpy(np.array(t)) for name, t in expert.tensors.items()}
     return NotesExperts({expert.hash: tensors}).at()
 
@@ -752,12 +807,6 @@ def is_correct(text: str | None, answer: Answer, item: dict[str, Any]) -> bool:
     return bool(text) and holds_fact(text, item)
 
 
-def collection_path(name: str) -> Path:
-    from texts import collection_folder
-
-    return collection_folder(name)
-
-
 def library_of(work: Path, collection: Collection) -> Library:
     """Returns a library of the notes that were learnt from."""
     folder = work / collection.name
@@ -771,7 +820,17 @@ def library_of(work: Path, collection: Collection) -> Library:
     return library
 
 
-GROUPS = ("share_cost", "notes", "other_text", "voice", "writing", "ability", "answers", "peft")
+GROUPS = (
+    "notes",
+    "other_text",
+    "voice",
+    "writing",
+    "ability",
+    "answers",
+    "share_cost",
+    "contested",
+    "peft",
+)
 
 
 def main() -> None:

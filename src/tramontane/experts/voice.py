@@ -11,6 +11,7 @@ import numpy as np
 
 from tramontane.engine.engine import Engine
 from tramontane.engine.reading import Text
+from tramontane.experts.contested import speakers
 
 
 def effect(
@@ -28,14 +29,11 @@ def effect(
     return np.stack(columns, axis=1) if columns else np.zeros((len(together_T), 0), np.float32)
 
 
-# Below this mean share nobody is named; bench/experts.py measures what it lets through.
+# A stretch's mean share up to this is silence; bench/experts.py measures what it lets through.
 AUDIBLE = 0.01
 
 
 def speaker(shares_TE: np.ndarray, experts: Sequence[str]) -> str | None:
-    """Returns who speaks in a stretch: the largest mean share, or nobody where it is small."""
-    if not shares_TE.size:
-        return None
-    means_E = shares_TE.mean(axis=0)
-    loudest = int(means_E.argmax())
-    return experts[loudest] if means_E[loudest] > AUDIBLE else None
+    """Returns who speaks in a stretch: the loudest mean share, or nobody where none is audible."""
+    named = speakers(shares_TE, experts, (), least=AUDIBLE)
+    return named[0] if named else None
