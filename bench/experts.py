@@ -23,7 +23,7 @@ import torch
 
 import ability
 from cells import Cells, hash_of_files
-from collections_of_notes import SIX, Collection, read_collection
+from collections_of_notes import LOOK_ALIKE, SIX, Collection, read_collection
 from peft_lora import PeftLora, rank_of_size, top_losses
 from questions import holds_fact, read_items
 from record import RESULTS, Claim, write_results
@@ -684,7 +684,7 @@ class Measurement:
     # Collections that look alike
 
     def contested(self) -> list[Claim]:
-        """The six and a look-alike of one of them in place; pairs found as the shelf finds them."""
+        """The six and a look-alike of one in place; pairs are found as the shelf finds them."""
         collection = self.collection(LOOK_ALIKE)
         expert = self.expert(collection)
         collections = self.collections | {LOOK_ALIKE: collection}

@@ -151,9 +151,9 @@ def show_proof(record: ExpertRecord, seconds: float | None = None) -> None:
         )
     if known := manifest.get("memorised"):
         say(
-            f"By heart: {known['expert']} of {known['prompts']} passages of the notes are continued "
-            f"word for word from their first {known['prompt_tokens']} tokens; {known['base']} "
-            "without it."
+            f"By heart: from their first {known['prompt_tokens']} tokens, {known['expert']} of "
+            f"{known['prompts']} passages of the notes are continued word for word; "
+            f"{known['base']} without it."
         )
     if other := manifest.get("other_text"):
         change = other["perplexity_after"] / other["perplexity_before"] - 1
