@@ -1,5 +1,6 @@
 """Fixtures of the library's tests."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 from library_makers import build, write_notes
 
 from tramontane.library.library import Library
+
+sys.path.append(str(Path(__file__).parents[1] / "notes"))  # their makers of documents
 
 GARDEN = {
     "beans.md": "# Beans\n\nSow beans in May.\n\nThen water them.\n",

@@ -1,9 +1,13 @@
 """Sync makes the library equal to the folder, does what it says, and never empties unasked."""
 
+import contextlib
 import hashlib
+import os
+import sqlite3
 from dataclasses import replace
 
 import pytest
+from document_makers import docx_of, paragraph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from library_makers import SignEmbedder, build, bytes_of, contents, write_notes
@@ -264,3 +268,86 @@ def test_two_collections_may_hold_the_same_files(tmp_path, notes):
         library.remove_collection("one")
         with build(tmp_path / "fresh.sqlite", {"two": notes}) as fresh:
             assert contents(library) == contents(fresh)
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Files lie still at once."""
+    monkeypatch.setattr(folder_reading, "SETTLED_NS", -1_000_000_000)
+
+
+def test_files_that_lie_still_are_not_opened_again(library, notes, monkeypatch, no_waiting):
+    library.sync("garden")
+    opened = []
+    real = folder_reading.read_bytes
+
+    def read_bytes(folder, path):
+        opened.append(path)
+        return real(folder, path)
+
+    monkeypatch.setattr(folder_reading, "read_bytes", read_bytes)
+    assert len(library.sync("garden").unchanged) == 3
+    assert opened == []
+    (notes / "beans.md").write_text("Changed.")
+    assert library.sync("garden").changed == ["beans.md"]
+    assert set(opened) == {"beans.md"}
+
+
+def test_a_change_that_keeps_size_and_time_is_found(library, notes, no_waiting):
+    library.sync("garden")
+    file = notes / "beans.md"
+    was = file.stat()
+    file.write_text(file.read_text().replace("e", "a", 1))
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert file.stat().st_size == was.st_size
+    assert library.sync("garden").changed == ["beans.md"]
+
+
+def test_a_file_changed_just_now_is_not_trusted_to_lie_still(library, notes):
+    library.sync("garden")
+    with contextlib.closing(sqlite3.connect(library.file)) as db:
+        assert db.execute("SELECT DISTINCT file_state FROM notes").fetchall() == [("",)]
+
+
+def test_a_renamed_note_keeps_its_id(library, notes, no_waiting):
+    def ids() -> dict[str, int]:
+        with contextlib.closing(sqlite3.connect(library.file)) as db:
+            return dict(db.execute("SELECT path, id FROM notes"))
+
+    before = ids()
+    (notes / "beans.md").rename(notes / "2024-03-05 runner beans.md")
+    (notes / "peas.md").write_text("Changed.")
+    library.sync("garden")
+    after = ids()
+    assert after["2024-03-05 runner beans.md"] == before["beans.md"]
+    assert after["peas.md"] == before["peas.md"]
+    assert library.search("beans")[0].dates == ("2024-03-05",)
+
+
+def test_every_note_may_be_renamed_at_once(library, notes):
+    notes.joinpath("sub").mkdir()
+    for number, file in enumerate([f for f in notes.rglob("*") if f.is_file()]):
+        file.rename(notes / "sub" / f"{number}.md")
+    report = library.sync("garden")
+    assert len(report.renamed) == len(report.removed) == len(report.added) == 3
+    assert library.collection("garden").num_notes == 3
+
+
+def test_a_file_that_was_refused_is_not_tried_again(library, notes, monkeypatch):
+    (notes / "broken.docx").write_bytes(b"PK nonsense")
+    first = library.sync("garden").skipped
+    assert first[-1].reason.startswith("not a docx file")
+
+    def read_note(*_):
+        raise AssertionError("it was tried again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "read_note", read_note)
+        assert library.sync("garden").skipped == first
+        assert library.sync("garden", dry_run=True).skipped == first
+    (notes / "broken.docx").write_bytes(docx_of(paragraph("Now it is whole.")))
+    assert library.sync("garden").added == ["broken.docx"]
+    (notes / "broken.docx").unlink()
+    library.sync("garden")
+    with contextlib.closing(sqlite3.connect(library.file)) as db:
+        assert db.execute("SELECT count(*) FROM skipped").fetchone() == (0,)

@@ -48,15 +48,16 @@ def sync(
     Raises LibraryError before it would remove every note of a collection unasked, NotesError for
     a folder that has never held a readable note.
     """
-    plan = _plan(place, report, allow_emptying)
+    plan, states = _plan(place, report, allow_emptying)
     if dry_run:
         return plan
-    _apply(place, plan, report, allow_emptying)
+    _apply(place, plan, states, report, allow_emptying)
     return plan
 
 
-def _plan(place: Place, report: Report, allow_emptying: bool) -> SyncReport:
-    stored, is_current = _stored_hashes(place)
+def _plan(place: Place, report: Report, allow_emptying: bool) -> tuple[SyncReport, dict[str, str]]:
+    """Returns what is to be done, and the state of each file that has lain still for a while."""
+    stored, read_states, is_current = _stored_hashes(place)
     refused = _refused_before(place)
     try:
         listing = folder.list_folder(place.folder)
@@ -69,6 +70,12 @@ def _plan(place: Place, report: Report, allow_emptying: bool) -> SyncReport:
     plan = SyncReport(skipped=listing.skipped)
     found: dict[str, str] = {}
     for done, path in enumerate(listing.paths, start=1):
+        state = listing.states.get(path)
+        if state and state == read_states.get(path) and is_current:
+            found[path] = stored[path]
+            plan.unchanged.append(path)
+            report("reading notes", done, len(listing.paths))
+            continue
         try:
             data = folder.read_bytes(place.folder, path)
             found[path] = hashlib.sha256(data).hexdigest()
@@ -91,20 +98,22 @@ def _plan(place: Place, report: Report, allow_emptying: bool) -> SyncReport:
         if not stored:
             raise NotesError(folder.nothing_readable(place.folder, plan.skipped))
     _pair_renamed(plan, stored, found)
-    return plan
+    known = {path for path in plan.unchanged if listing.states.get(path) == read_states[path]}
+    return plan, {path: listing.states.get(path, "") for path in found if path not in known}
 
 
-def _stored_hashes(place: Place) -> tuple[dict[str, str], bool]:
+def _stored_hashes(place: Place) -> tuple[dict[str, str], dict[str, str], bool]:
+    """Returns each note's hash, its file's state then, and whether the readers are the same."""
     with place.database.reading() as db:
-        hashes = dict(
-            db.execute(
-                "SELECT path, sha256 FROM notes WHERE collection_id = ?", (place.collection_id,)
-            )
-        )
+        rows = db.execute(
+            "SELECT path, sha256, file_state FROM notes WHERE collection_id = ?",
+            (place.collection_id,),
+        ).fetchall()
         (version,) = db.execute(
             "SELECT reader_version FROM collections WHERE id = ?", (place.collection_id,)
         ).fetchone()
-    return hashes, version == READER_VERSION
+    hashes = {path: sha256 for path, sha256, _ in rows}
+    return hashes, {path: state for path, _, state in rows}, version == READER_VERSION
 
 
 def _kept(stored: Iterable[str], skipped: list[Skipped]) -> set[str]:
@@ -132,7 +141,9 @@ def _would_empty(place: Place, num_notes: int, why: str) -> str:
     )
 
 
-def _apply(place: Place, plan: SyncReport, report: Report, allow_emptying: bool) -> None:
+def _apply(
+    place: Place, plan: SyncReport, states: dict[str, str], report: Report, allow_emptying: bool
+) -> None:
     _forget_refused(place, plan)
     todo = [*plan.changed, *plan.added]
     old_path = {new: old for old, new in plan.renamed}
@@ -145,6 +156,7 @@ def _apply(place: Place, plan: SyncReport, report: Report, allow_emptying: bool)
                     if note.path in old_path:
                         _rename(db, place.collection_id, old_path[note.path], note.path)
                     _store_note(db, place.collection_id, note)
+                _store_states(db, place.collection_id, states, [note.path for note in notes])
                 _store_vectors(db, place.model, vectors)
                 _count_revision(db)
             report("adding notes", min(len(todo), (done + 1) * BATCH_NOTES), len(todo))
@@ -154,6 +166,9 @@ def _apply(place: Place, plan: SyncReport, report: Report, allow_emptying: bool)
         with place.database.writing() as db:
             _delete_notes(db, place.collection_id, batch)
             _count_revision(db)
+    if lying_still := [path for path in plan.unchanged if path in states]:
+        with place.database.writing() as db:
+            _store_states(db, place.collection_id, states, lying_still)
     _embed_remaining(place, report)
     _record_reader_version(place, plan.skipped)
     tidy(place.database)
@@ -362,6 +377,16 @@ def _store_note(db: sqlite3.Connection, collection_id: int, note: Note) -> None:
                     f"INSERT OR IGNORE INTO {table} (passage_id, {column}) VALUES (?, ?)",
                     [(passage_id, value) for value in values],
                 )
+
+
+def _store_states(
+    db: sqlite3.Connection, collection_id: int, states: dict[str, str], paths: list[str]
+) -> None:
+    """The states are from before the bytes were read: a change since then shows next time."""
+    db.executemany(
+        "UPDATE notes SET file_state = ? WHERE collection_id = ? AND path = ?",
+        [(states.get(path, ""), collection_id, path) for path in paths],
+    )
 
 
 def _passage_row(note_id: int, position: int, title: str, passage: Passage) -> tuple:

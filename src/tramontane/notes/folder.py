@@ -7,8 +7,10 @@ a pipe or a device is left alone.
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tramontane.errors import NotesError
@@ -22,16 +24,23 @@ MAX_NOTE_BYTES = 20 * 1024 * 1024
 # Most bytes of a PDF or docx are pictures, which are not read.
 MAX_DOCUMENT_BYTES = 100 * 1024 * 1024
 NUM_TRIES = 3
+# Some file systems count time in steps of two seconds.
+SETTLED_NS = 3_000_000_000
 
 Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class FolderListing:
-    """The files that may be notes, in order, as paths relative to the folder."""
+    """The files that may be notes, in order, as paths relative to the folder.
+
+    `states` has what the file system said of each that has lain still for a while: as long as it
+    says the same, the bytes are the same.
+    """
 
     paths: list[str]
     skipped: list[Skipped]
+    states: dict[str, str] = field(default_factory=dict)
 
 
 def read_folder(folder: Path, report: Report = lambda *_: None) -> FolderReading:
@@ -117,6 +126,18 @@ def _list_below(
             _list_below(folder, path + "/", rules, listing)
         else:
             listing.paths.append(path)
+            with suppress(OSError):  # gone again already: reading it will tell
+                if state := _state_of(entry.stat(follow_symlinks=False)):
+                    listing.states[path] = state
+
+
+def _state_of(found: os.stat_result) -> str | None:
+    """None while the file is so new that a further change could bear the same time."""
+    changed_ns = max(found.st_mtime_ns, found.st_ctime_ns)
+    if changed_ns > time.time_ns() - SETTLED_NS:
+        return None
+    parts = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    return ":".join(map(str, parts))
 
 
 def _reason_to_skip(
