@@ -288,3 +288,46 @@ def test_vectors_of_another_width_are_refused_in_words(tmp_path):
         pytest.raises(LibraryError, match="not 32 numbers wide"),
     ):
         library.search("beans")
+
+
+DATED = {
+    "2024-03-05.md": "---\ntags: [garden/beds, log]\n---\nSowed beans in the first row.\n",
+    "2024-06-20.md": "#log Picked the beans, a whole basket.\n",
+    "deep/2023-03-01.md": "#Log Sowed beans too early.\n",
+    "deep/plan.md": "#garden Sow beans when the soil is warm.\n",
+    "deeper.md": "Beans climb.\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"),
+    [
+        ({}, set(DATED)),
+        ({"tags": ["log"]}, {"2024-03-05.md", "2024-06-20.md", "deep/2023-03-01.md"}),
+        ({"tags": ["#Garden"]}, {"2024-03-05.md", "deep/plan.md"}),
+        ({"tags": ["gar"]}, set()),
+        ({"tags": ["log", "garden"]}, {"2024-03-05.md"}),
+        ({"since": "2024"}, {"2024-03-05.md", "2024-06-20.md"}),
+        ({"since": "2024-03-05", "until": "2024-03"}, {"2024-03-05.md"}),
+        ({"until": "2024-03-04"}, {"deep/2023-03-01.md"}),
+        ({"path": "deep"}, {"deep/2023-03-01.md", "deep/plan.md"}),
+        ({"path": "deep/plan.md"}, {"deep/plan.md"}),
+        ({"path": "2024-*"}, {"2024-03-05.md", "2024-06-20.md"}),
+        ({"path": "deep/", "tags": ["log"], "since": "2024"}, set()),
+        ({"path": "'; DROP TABLE notes; --"}, set()),
+    ],
+)
+def test_filters_let_through_what_they_say(tmp_path, wishes, expected):
+    folder = write_notes(tmp_path / "notes", DATED)
+    with build(tmp_path / "l.sqlite", {"n": folder}) as library:
+        assert {hit.path for hit in library.search("beans", limit=50, **wishes)} == expected
+        assert {hit.path for hit in library.search("???", limit=50, **wishes)} == expected
+
+
+@pytest.mark.parametrize("day", ["soon", "2024-13", "2024-02-30", "2024-1-1-1", "", "99999", "-1"])
+def test_what_is_no_day_is_said(library, day):
+    if day:
+        with pytest.raises(LibraryError, match="is no day; write it as"):
+            library.search("beans", since=day)
+    else:
+        assert library.search("beans", since=day)

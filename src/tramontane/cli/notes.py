@@ -9,7 +9,7 @@ from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter
 from tramontane.errors import NotFound
-from tramontane.library.records import SyncReport
+from tramontane.library.records import Hit, SyncReport
 
 MAX_SKIPPED_SHOWN = 10
 
@@ -129,23 +129,53 @@ def search(
     collection: Annotated[
         list[str] | None, typer.Option("--in", help="Only this collection; may be repeated.")
     ] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Only with this tag, or one below it; may be repeated.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only dated on or after YYYY[-MM[-DD]].")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Only dated on or before YYYY[-MM[-DD]].")
+    ] = None,
+    path: Annotated[
+        str | None, typer.Option(help="Only this file, folder or pattern, like daily/2024-*.")
+    ] = None,
+    by_date: Annotated[bool, typer.Option("--by-date", help="Show the oldest first.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Passages at most.")] = 8,
     as_json: AsJson = False,
 ) -> None:
     """Find passages by words and by meaning.
 
-    Example: tramontane search "when to plant leeks" --in garden
+    Example: tramontane search "when to plant leeks" --in garden --tag vegetables --since 2024-01
     """
     with opened(context.obj) as parts:
-        hits = parts.library.search(words, collections=collection, limit=limit)
+        hits = parts.library.search(
+            words,
+            collections=collection,
+            tags=tag or (),
+            since=since,
+            until=until,
+            path=path,
+            limit=limit,
+        )
+    if by_date:
+        hits.sort(key=lambda hit: min(hit.dates, default="9999"))
     if as_json:
         say_json(hits)
     elif not hits:
         say("Nothing found.")
     for hit in [] if as_json else hits:
-        say(f"{hit.collection}/{hit.path}, lines {hit.first_line}-{hit.last_line}", style="bold")
+        dated = f", {' '.join(hit.dates[:3])}" if hit.dates else ""
+        say(f"{hit.collection}/{hit.path}, {place_in(hit)}{dated}", style="bold")
         say("\n".join(f"    {line}" for line in hit.text.splitlines()))
         say()
+
+
+def place_in(hit: Hit) -> str:
+    if hit.page is not None:
+        return f"page {hit.page}"
+    return f"lines {hit.first_line}-{hit.last_line}"
 
 
 def add_and_sync(

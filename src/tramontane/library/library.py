@@ -16,6 +16,7 @@ import numpy as np
 from tramontane.errors import LibraryError, NotesError, NotFound
 from tramontane.files import held_alone
 from tramontane.library.database import Database
+from tramontane.library.filters import Filters
 from tramontane.library.jobs import Jobs
 from tramontane.library.keys import Keys
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
@@ -132,11 +133,20 @@ class Library:
             return sync(place, report, allow_emptying=allow_emptying)
 
     def search(
-        self, question: str, *, collections: Sequence[str] | None = None, limit: int = 8
+        self,
+        question: str,
+        *,
+        collections: Sequence[str] | None = None,
+        tags: Sequence[str] = (),
+        since: str | None = None,
+        until: str | None = None,
+        path: str | None = None,
+        limit: int = 8,
     ) -> list[Hit]:
         """Returns the best passages for a question, best first; any text is a safe question.
 
-        `collections` None means all of them, an empty one none.
+        `collections` None means all of them, an empty one none; what the others let through, see
+        Filters. Raises NotFound for a collection that isn't there, LibraryError for no day.
         """
         collection_ids = None
         if collections is not None:
@@ -144,7 +154,8 @@ class Library:
                 collection_ids = [_find(db, name)[0] for name in collections]
             if not collection_ids:
                 return []
-        return self._searcher.search(question, collection_ids, limit)
+        filters = Filters(collection_ids, tags, since, until, path)
+        return self._searcher.search(question, filters, limit)
 
     def rarity(self, words: Sequence[str]) -> dict[str, float]:
         """Returns each word's inverse document frequency over all passages, as BM25 weighs it."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from tramontane.errors import LibraryError
 from tramontane.library.database import Database
+from tramontane.library.filters import Filters
 from tramontane.library.records import Hit
 from tramontane.library.stop_words import STOP_WORDS
 from tramontane.notes.sentences import split_sentences
@@ -41,7 +42,6 @@ class Matrix:
 
     revision: int
     passage_ids: np.ndarray
-    collection_ids: np.ndarray
     rows: np.ndarray
 
 
@@ -53,14 +53,14 @@ class Searcher:
         self._matrix: Matrix | None = None
         self._reading_matrix = threading.Lock()
 
-    def search(self, question: str, collection_ids: Sequence[int] | None, limit: int) -> list[Hit]:
-        """Returns the best passages, best first; any text is a safe question."""
+    def search(self, question: str, filters: Filters, limit: int) -> list[Hit]:
+        """Returns the best passages that the filters let through, best first."""
         question = _storable(question[:MAX_QUESTION_CHARS])
         if not question.strip() or limit <= 0:
             return []
         with self.database.reading() as db:
-            by_words = self._by_words(db, question, collection_ids)
-            by_vectors = self._by_vectors(db, question, collection_ids)
+            by_words = self._by_words(db, question, filters)
+            by_vectors = self._by_vectors(db, question, filters)
             word_ranks = _ranks(by_words)
             vector_ranks = _ranks(by_vectors)
             scores = {}
@@ -118,25 +118,25 @@ class Searcher:
         return sorted(reranked, key=place_of)
 
     def _by_words(
-        self, db: sqlite3.Connection, question: str, collection_ids: Sequence[int] | None
+        self, db: sqlite3.Connection, question: str, filters: Filters
     ) -> dict[int, float]:
         query = match_expression(question)
         if not query:
             return {}
-        filtered = ""
-        if collection_ids is not None:
+        filtered, values = "", []
+        if not filters.is_empty:
+            condition, values = filters.sql()
             filtered = (
                 # Asked of each match; a list of rowids would make FTS5 search once for each.
-                "AND (SELECT n.collection_id FROM passages p JOIN notes n ON n.id = p.note_id "
-                "WHERE p.id = passages_fts.rowid) "
-                f"IN ({','.join(map(str, collection_ids))}) "
+                "AND EXISTS (SELECT 1 FROM passages p JOIN notes n ON n.id = p.note_id "
+                f"WHERE p.id = passages_fts.rowid AND {condition})"
             )
         matches = (
             f"SELECT rowid, -bm25(passages_fts, {TITLE_WEIGHT}, {HEADING_WEIGHT}, {TEXT_WEIGHT}) "
             f"AS score FROM passages_fts WHERE passages_fts MATCH ? {filtered}"
         )
         found = db.execute(
-            f"{matches} ORDER BY score DESC LIMIT ?", (query, NUM_CANDIDATES + 1)
+            f"{matches} ORDER BY score DESC LIMIT ?", (query, *values, NUM_CANDIDATES + 1)
         ).fetchall()
         scores = {passage_id: round(score, 6) for passage_id, score in found}
         if len(scores) > NUM_CANDIDATES and len(set(scores.values())) == 1:
@@ -145,13 +145,13 @@ class Searcher:
                 f"SELECT m.rowid, m.score FROM ({matches}) m JOIN passages p ON p.id = m.rowid "
                 "JOIN notes n ON n.id = p.note_id JOIN collections c ON c.id = n.collection_id "
                 "ORDER BY round(m.score, 6) DESC, c.name, n.path, p.position LIMIT ?",
-                (query, NUM_CANDIDATES),
+                (query, *values, NUM_CANDIDATES),
             ).fetchall()
             return {passage_id: round(score, 6) for passage_id, score in found}
         return _without_cut_tie(scores)
 
     def _by_vectors(
-        self, db: sqlite3.Connection, question: str, collection_ids: Sequence[int] | None
+        self, db: sqlite3.Connection, question: str, filters: Filters
     ) -> dict[int, float]:
         if self.embed is None:
             return {}
@@ -164,8 +164,14 @@ class Searcher:
         # Rounded, because the same row may differ in its last bits at another place in a matrix.
         similarities = np.round(matrix.rows @ vector, 5)
         places = np.arange(len(similarities))
-        if collection_ids is not None:
-            places = places[np.isin(matrix.collection_ids, list(collection_ids))]
+        if not filters.is_empty:
+            condition, values = filters.sql()
+            rows = db.execute(
+                f"SELECT p.id FROM passages p JOIN notes n ON n.id = p.note_id WHERE {condition}",
+                values,
+            )
+            allowed = np.fromiter((row[0] for row in rows), np.int64)
+            places = places[np.isin(matrix.passage_ids, allowed)]
             similarities = similarities[places]
         if len(places) > NUM_CANDIDATES + 1:
             lowest = -np.partition(-similarities, NUM_CANDIDATES)[NUM_CANDIDATES]
@@ -185,23 +191,22 @@ class Searcher:
 
     def _read_matrix(self, db: sqlite3.Connection, revision: int, width: int) -> Matrix:
         found = db.execute(
-            "SELECT p.id, n.collection_id, v.vector FROM passages p "
+            "SELECT p.id, v.vector FROM passages p "
             "JOIN notes n ON n.id = p.note_id JOIN collections c ON c.id = n.collection_id "
             "JOIN vectors v ON v.key = p.vector_key AND v.model = ? "
             "ORDER BY c.name, n.path, p.position",
             (self.model,),
         ).fetchall()
         row_bytes = 4 * width
-        if any(not isinstance(row[2], bytes) or len(row[2]) != row_bytes for row in found):
+        if any(not isinstance(row[1], bytes) or len(row[1]) != row_bytes for row in found):
             raise LibraryError(
                 f"{self.database.file}: holds vectors of {self.model} that are not {width} numbers "
                 "wide; it is damaged, or another model of that name made them. Your notes are "
                 "untouched: move this file away, then add the collections and sync again"
             )
         ids = np.array([row[0] for row in found], np.int64)
-        collection_ids = np.array([row[1] for row in found], np.int64)
-        rows = np.frombuffer(b"".join(row[2] for row in found), "<f4")
-        return Matrix(revision, ids, collection_ids, rows.reshape(len(found), width))
+        rows = np.frombuffer(b"".join(row[1] for row in found), "<f4")
+        return Matrix(revision, ids, rows.reshape(len(found), width))
 
 
 def place_of(hit: Hit) -> tuple[float, str, str, int]:
