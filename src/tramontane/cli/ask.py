@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tramontane.cli.notes import place_in
 from tramontane.cli.output import AsJson, say, say_json
 from tramontane.cli.parts import Parts, opened
 from tramontane.engine.request import Sampling
@@ -237,4 +238,4 @@ def show_voice(text: str, voice: SentenceVoice) -> None:
 
 
 def place_of(source: Source | Behind) -> str:
-    return f"{source.collection}/{source.path}, lines {source.first_line}-{source.last_line}"
+    return f"{source.collection}/{source.path}, {place_in(source)}"

@@ -10,6 +10,7 @@ from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter
 from tramontane.errors import NotFound
 from tramontane.library.records import Hit, SyncReport
+from tramontane.writing.events import Behind, Source
 
 MAX_SKIPPED_SHOWN = 10
 
@@ -172,10 +173,11 @@ def search(
         say()
 
 
-def place_in(hit: Hit) -> str:
-    if hit.page is not None:
-        return f"page {hit.page}"
-    return f"lines {hit.first_line}-{hit.last_line}"
+def place_in(cited: Hit | Source | Behind) -> str:
+    """Returns where in its file a passage is, for a person."""
+    if not isinstance(cited, Behind) and cited.page is not None:
+        return f"page {cited.page}"
+    return f"lines {cited.first_line}-{cited.last_line}"
 
 
 def add_and_sync(

@@ -22,6 +22,7 @@ from tramontane.library.keys import Keys
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
 from tramontane.library.search import Searcher, rarity
 from tramontane.library.sync import Place, sync, tidy
+from tramontane.library.whereabouts import Cited, Whereabouts, whereabouts
 from tramontane.notes.folder import read_bytes, why_no_folder
 from tramontane.notes.reader import UnreadableError
 from tramontane.notes.sentences import Sentence, split_sentences
@@ -195,6 +196,18 @@ class Library:
             return hashlib.sha256(read_bytes(folder, path)).hexdigest() == stored.sha256
         except UnreadableError:
             return False
+
+    def whereabouts(self, cited: Cited) -> Whereabouts:
+        """Returns where a hit or source is now: its note may have changed, moved or gone since.
+
+        Raises NotFound when its collection is no longer in the library.
+        """
+        with self._database.reading() as db:
+            collection_id, folder = _find(db, cited.collection)
+            stored = db.execute(
+                "SELECT path, sha256 FROM notes WHERE collection_id = ?", (collection_id,)
+            ).fetchall()
+        return whereabouts(cited, folder, stored)
 
     def sentences(self, hit: Hit) -> list[Sentence]:
         """Returns the sentences of a hit; lines are the note's, `start` and `end` the hit's."""

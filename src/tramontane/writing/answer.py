@@ -272,6 +272,9 @@ def source_of(number: int, hit: Hit) -> Source:
         hit.last_line,
         hit.text,
         hit.note_sha256,
+        hit.page,
+        hit.box,
+        hit.heading,
     )
 
 

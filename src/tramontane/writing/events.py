@@ -15,6 +15,9 @@ class Source:
     last_line: int
     text: str
     note_sha256: str
+    page: int | None = None
+    box: tuple[float, float, float, float] | None = None
+    heading: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
