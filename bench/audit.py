@@ -83,13 +83,12 @@ def main() -> None:
         "compare": false_alarms,
         "minutes": minutes,
     }
-    claims = kept_claims()
     with tempfile.TemporaryDirectory() as work:
         home = arguments.home or new_home(Path(work) / "home")
         for name in arguments.only or steps:
-            for claim in steps[name](arguments, home):
-                claims[claim.id] = claim
-            write_results("audit", list(claims.values()))
+            found = {claim.id: claim for claim in steps[name](arguments, home)}
+            # Another step may have been measured meanwhile.
+            write_results("audit", list((kept_claims() | found).values()))
 
 
 def kept_claims() -> dict[str, Claim]:
