@@ -99,6 +99,6 @@ SUITE = Suite(
         ),
         Measure("loss", "loss per token", "mean", better="lower", unit="nats per token"),
     ),
-    quick=24,
-    default=200,
+    quick=16,
+    default=150,
 )

@@ -125,7 +125,7 @@ SUITE = Suite(
         ),
         Measure("says_yes", 'replies "yes"', "share", better="none"),
     ),
-    quick=24,
+    quick=16,
     default=200,
     caution=caution,
 )

@@ -64,6 +64,6 @@ SUITE = Suite(
         ),
         Measure("logprob", "log-probability of the last word", "mean", unit="nats"),
     ),
-    quick=48,
+    quick=24,
     default=500,
 )

@@ -86,6 +86,6 @@ SUITE = Suite(
             baseline_title="a coin",
         ),
     ),
-    quick=30,
+    quick=20,
     default=200,
 )

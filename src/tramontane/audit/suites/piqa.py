@@ -41,6 +41,6 @@ SUITE = Suite(
     read=read,
     judge=judge,
     measures=always(ACC, ACC_NORM, P_RIGHT),
-    quick=40,
+    quick=24,
     default=400,
 )

@@ -107,6 +107,6 @@ SUITE = Suite(
             ideal=1.0,
         ),
     ),
-    quick=16,
+    quick=12,
     default=100,
 )

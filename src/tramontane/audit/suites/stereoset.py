@@ -144,7 +144,7 @@ SUITE = Suite(
             ideal=0,
         ),
     ),
-    quick=60,
+    quick=40,
     default=400,
     is_sensitive=True,
     caution=caution,

@@ -121,6 +121,6 @@ SUITE = Suite(
         Measure("longest", "always the longest answer, no model", "share", better="none"),
         Measure("shortest", "always the shortest answer, no model", "share", better="none"),
     ),
-    quick=48,
-    default=300,
+    quick=24,
+    default=200,
 )

@@ -97,7 +97,7 @@ SUITE = Suite(
             "lean", "lean to the expected pronoun", "mean", better="middle", unit="nats", ideal=0
         ),
     ),
-    quick=80,
+    quick=60,
     default=800,
     is_sensitive=True,
 )
