@@ -198,6 +198,16 @@ def test_a_prompt_that_does_not_fit_is_refused_with_counts(numbers: Running):
     assert "1020 tokens and 10 may follow; the model holds 1024" in error["message"]
 
 
+@pytest.mark.parametrize("path", ["v1/completions", "v1/chat/completions", "tokenize"])
+def test_a_text_that_cannot_fit_is_refused_before_it_is_read(numbers: Running, path: str):
+    text = "1 " * 20_000
+    body = {"messages": [{"role": "user", "content": text}]} if "chat" in path else {"prompt": text}
+    answer = post(numbers, path, **body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
+    assert "40000 characters" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("suffix", "x"), ("best_of", 3), ("functions", []), ("reasoning_effort", "high")],

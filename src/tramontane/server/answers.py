@@ -18,7 +18,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from tramontane.engine.request import NewToken, Request, Sampling
-from tramontane.errors import NotFound, RequestError
+from tramontane.errors import NotFound, PromptTooLong, RequestError
 from tramontane.server.model import Model
 from tramontane.server.openai_wire import (
     Extension,
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.25
 PING_SECONDS = 15
+# Reading a text into tokens holds everybody up for a moment; one that is so long can't fit anyway.
+MOST_CHARACTERS_PER_TOKEN = 32
 # OpenAI's default, which its clients count on.
 TEMPERATURE = 1.0
 FINISHES = {"end": "stop", "stop": "stop", "guide": "stop", "length": "length", "time": "length"}
@@ -118,6 +120,17 @@ def check_model(model: Model, name: str | None) -> None:
             "NotFound",
             f"no model {name[:200]!r} is served here; there is {model.name!r}",
             code="model_not_found",
+        )
+
+
+def check_characters(model: Model, num_characters: int) -> None:
+    """Raises PromptTooLong for a text that is not even worth counting in tokens."""
+    context = model.engine.runtime.config.max_context_tokens
+    most = MOST_CHARACTERS_PER_TOKEN * context
+    if num_characters > most:
+        raise PromptTooLong(
+            f"the text has {num_characters} characters; the model holds {context} tokens, and more "
+            f"than {most} characters are not read"
         )
 
 

@@ -17,7 +17,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tramontane.errors import RequestError
-from tramontane.server.answers import JSON, PING_SECONDS, Answers, as_json, check_model
+from tramontane.server.answers import (
+    JSON,
+    PING_SECONDS,
+    Answers,
+    as_json,
+    check_characters,
+    check_model,
+)
 from tramontane.server.bodies import Bodies
 from tramontane.server.chat import ChatFormat, plain_message, plan_of
 from tramontane.server.completions import PlainFormat, plans_of
@@ -224,11 +231,14 @@ class Api:
         if len(given) != 1:
             raise RequestError("one of prompt, content and messages says what to tokenize")
         if body.messages is not None:
+            messages = [plain_message(message) for message in body.messages]
+            check_characters(model, sum(len(message["content"]) for message in messages))
             ids = tokenizer.encode_chat(
-                [plain_message(message) for message in body.messages],
+                messages,
                 add_generation_prompt=body.add_generation_prompt is not False,
             )
         else:
+            check_characters(model, len(given[0]))
             # As vLLM and llama.cpp do: control tokens are read by their names.
             ids = tokenizer.encode(given[0], parse_special=body.parse_special is not False)
             wants_bos = body.add_special_tokens is not False if body.prompt is not None else False

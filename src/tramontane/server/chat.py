@@ -9,6 +9,7 @@ from tramontane.errors import RequestError
 from tramontane.server.answers import (
     Choice,
     Plan,
+    check_characters,
     experts_for,
     grammar_of,
     length_for,
@@ -35,6 +36,7 @@ def plan_of(service: Service, body: ChatBody) -> Plan:
     tools, choice = tools_of(body), body.tool_choice
     form = form_of(tokenizer) if tools or has_calls(body.messages) else None
     messages = [plain_message(message) for message in body.messages]
+    check_characters(model, sum(len(message["content"]) for message in messages))
     if form is not None:
         messages = messages_with_tools(messages, tools if choice != "none" else (), form)
     shown = tools if form is not None and form.is_in_template and choice != "none" else ()

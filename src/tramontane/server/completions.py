@@ -10,6 +10,7 @@ from tramontane.errors import RequestError
 from tramontane.server.answers import (
     Choice,
     Plan,
+    check_characters,
     experts_for,
     grammar_of,
     length_for,
@@ -35,6 +36,8 @@ def plans_of(service: Service, body: CompletionBody) -> list[Plan]:
         raise RequestError("max_tokens=0 asks for nothing; with echo it gives the prompt back")
     plans = []
     for prompt in prompts_of(body):
+        if isinstance(prompt, str):
+            check_characters(model, len(prompt))
         token_ids = ids_of(model.tokenizer, prompt)
         max_new, _ = length_for(service, len(token_ids), body.max_tokens, DEFAULT_NEW_TOKENS)
         plans.append(
