@@ -127,6 +127,22 @@ def test_echo_gives_the_prompts_own_logprobs_as_openai_did(numbers: Running):
     assert told["text_offset"] == starts
 
 
+@pytest.mark.parametrize("is_greedy", [True, False])
+def test_a_harness_reads_a_continuations_score_as_lm_eval_does(numbers: Running, is_greedy: bool):
+    """Its payload, and its arithmetic: what lies after the context, without the one new token."""
+    context, continuation = [3, 1], continued([3, 1], 3)
+    if not is_greedy:
+        continuation[1] = (continuation[1] + 1) % 50
+    asked = {"max_tokens": 1, "logprobs": 1, "seed": 1234, "echo": True}
+    told = complete(numbers, [[*context, *continuation]], **asked)["choices"][0]["logprobs"]
+    logprobs = told["token_logprobs"][len(context) : -1]
+    tops = told["top_logprobs"][len(context) : -1]
+    expected = FakeModel().engine.score([*context, *continuation], start=len(context))
+    assert np.array_equal(np.float32(logprobs), expected)
+    found = all(max(top.values()) == own for own, top in zip(logprobs, tops, strict=True))
+    assert found is is_greedy
+
+
 def test_echo_with_new_tokens_tells_of_both(numbers: Running):
     (choice,) = complete(numbers, [3, 1], max_tokens=2, echo=True, logprobs=0)["choices"]
     new = continued([3, 1], 2)
