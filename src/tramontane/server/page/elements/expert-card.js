@@ -73,6 +73,8 @@ class ExpertCard extends HTMLElement {
       : expert.is_in_place
         ? ""
         : "Learnt, but not in the mixture in use.";
+    // Experts learnt before this was looked at say nothing of it.
+    const known = expert.manifest?.memorised;
     clear(
       this.body,
       place && make("p", { class: "standing" }, place),
@@ -86,6 +88,12 @@ class ExpertCard extends HTMLElement {
         {},
         `It speaks up in ${percent(expert.own_open_rate)} of places in its own notes, and in ${percent(expert.public_open_rate)} in other text.`,
       ),
+      known &&
+        make(
+          "p",
+          {},
+          `By heart: it continues ${known.expert} of ${count(known.prompts, "passage")} of its notes word for word; without it the model does ${known.base}.`,
+        ),
       make(
         "p",
         { class: "place" },
