@@ -5,8 +5,8 @@
 
 same-layers: a LoRA on gate, up and down of the layers that an expert has, of an expert's size, in
 bfloat16. defaults: what PEFT's quick tour writes, a LoraConfig with nothing but the task, on the
-model as `from_pretrained` gives it. Both: AdamW, the loss that transformers computes. Windows are of
-256 tokens; times are of the steps after the first. Prints one line of JSON.
+model as `from_pretrained` gives it. Both: AdamW, the loss that transformers computes. Windows are
+of 256 tokens; times are of the steps after the first. Prints one line of JSON.
 """
 
 import argparse

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.cli.notes import add_and_sync
 from tramontane.cli.output import AsJson, say, say_json
 from tramontane.cli.overlap import recognise, say_contested
@@ -13,6 +14,7 @@ from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter, duration
 from tramontane.errors import BackendUnavailable
 from tramontane.experts.shelf import ExpertRecord
+from tramontane.experts.turns import Asking
 from tramontane.notes.folder import read_folder
 from tramontane.writing.events import Source
 from tramontane.writing.prompt import WRITE, messages_for
@@ -86,13 +88,9 @@ def learn_and_place(
     apart: bool = False,
 ) -> ExpertRecord:
     """Reads the folder into the library, learns from it, and puts the expert on the shelf."""
-    try:
-        from tramontane.experts.learn import LearnSettings, learn
-    except ImportError as error:
-        raise BackendUnavailable(
-            f"learning needs torch, which is not installed here ({error}); install it with "
-            '`pip install "tramontane[learn]"` (on Linux without a GPU, PyTorch\'s CPU build first)'
-        ) from None
+    learning_modules()
+    from tramontane.experts.learn import LearnSettings, learn
+
     checkpoint = parts.checkpoint
     add_and_sync(parts, name, folder, report, owner=owner, licence=licence)
     collection = parts.library.collection(name)
@@ -105,7 +103,7 @@ def learn_and_place(
         owner=collection.owner,
         licence=collection.licence,
         salt=collection.salt,
-        asking=asked_for_a_draft if checkpoint.tokenizer().chat_template else None,
+        asking=asking_of(checkpoint),
         threads=parts.settings.threads,
         device=parts.settings.device,
         report=report,
@@ -114,6 +112,22 @@ def learn_and_place(
     if not apart:
         parts.shelf.put_in_place(record, parts.mixture())
     return record
+
+
+def learning_modules() -> None:
+    """Raises BackendUnavailable where torch is not installed."""
+    try:
+        import tramontane.experts.learn  # noqa: F401
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"learning needs torch, which is not installed here ({error}); install it with "
+            '`pip install "tramontane[learn]"` (on Linux without a GPU, PyTorch\'s CPU build first)'
+        ) from None
+
+
+def asking_of(checkpoint: Checkpoint) -> Asking | None:
+    """Returns how this base is asked for a draft; None where it knows no chat."""
+    return asked_for_a_draft if checkpoint.tokenizer().chat_template else None
 
 
 def asked_for_a_draft(subject: str, passages: Sequence[tuple[str, str]]) -> list[dict[str, str]]:

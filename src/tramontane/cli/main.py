@@ -21,6 +21,7 @@ COMMANDS = {
     "notes": ("sync", "search", "collections"),
     "ask": ("ask", "write", "chat"),
     "learn": ("learn",),
+    "plan": ("plan",),
     "experts": ("experts",),
     "mixtures": ("mixture",),
     "export": ("export",),

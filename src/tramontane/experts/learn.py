@@ -133,13 +133,7 @@ def learn(
     check_name(name)
     if threads:
         torch.set_num_threads(threads)
-    tokenizer = checkpoint.tokenizer()
-    corpus = collection_corpus(notes, tokenizer, settings.window_tokens, settings.max_tokens)
-    public = public_corpus(
-        load_public_text(), tokenizer, settings.window_tokens, settings.public_tokens_per_genre
-    )
-    lesson = lesson_of(corpus, tokenizer, asking, settings)
-    place = choose_place(device)
+    lesson, public, place = prepare(notes, checkpoint, settings, asking=asking, device=device)
     key = run_key(checkpoint, lesson, settings, place)
     work_folder = cache_folder / "learning" / f"{name}-{key}"
     with held_alone(cache_folder / "learning" / f"{name}.lock", f"learning {name!r}"):
@@ -158,6 +152,26 @@ def learn(
         expert = Expert(manifest, tensors)
         shutil.rmtree(work_folder)
     return expert
+
+
+def prepare(
+    notes: Sequence[Note],
+    checkpoint: Checkpoint,
+    settings: LearnSettings,
+    *,
+    asking: Asking | None,
+    device: str,
+) -> tuple["Lesson", PublicCorpus, Place]:
+    """Returns what will be learnt, the public text beside it, and where it is computed.
+
+    Raises LearnError when there is too little text.
+    """
+    tokenizer = checkpoint.tokenizer()
+    corpus = collection_corpus(notes, tokenizer, settings.window_tokens, settings.max_tokens)
+    public = public_corpus(
+        load_public_text(), tokenizer, settings.window_tokens, settings.public_tokens_per_genre
+    )
+    return lesson_of(corpus, tokenizer, asking, settings), public, choose_place(device)
 
 
 @dataclass(frozen=True)
@@ -276,9 +290,7 @@ class Learning:
         tensors = self.starting_tensors(transformer, own, rows)
         misfires = self.misfires(public, rows)
         gates = self.gate_rates(rows, held_out)
-        # What lies below is in the states; from here on it would only take memory.
-        for layer in range(self.first):
-            transformer.layers[layer] = nn.Identity()
+        self.leave_trunk(transformer)
         # The networks are learnt where these tensors lie.
         started = {name: tensor.clone() for name, tensor in tensors.items()}
         training = Training(transformer, self.first, tensors, self.schedule, misfires)
@@ -336,6 +348,11 @@ class Learning:
             "other_text": unseen,
             "memorised": memorised(training, own.trunk, corpus.learnt),
         }
+
+    def leave_trunk(self, transformer: Transformer) -> None:
+        """Lets go of the layers below: they are in the states, and would only take memory."""
+        for layer in range(self.first):
+            transformer.layers[layer] = nn.Identity()
 
     @property
     def other_windows(self) -> np.ndarray:

@@ -94,6 +94,22 @@ def compute_states(
         return fill(folder, transformer, windows_NW, first, M, report)
 
 
+def are_computed(
+    transformer: Transformer,
+    base_sha256: str,
+    windows_NW: np.ndarray,
+    first: int,
+    cache_folder: Path,
+    *,
+    num_with_h: int = 0,
+) -> bool:
+    """Returns whether `compute_states` would find all of these windows done."""
+    M = min(len(windows_NW), num_with_h)
+    key = states_key(base_sha256, first, M, windows_NW, transformer.embedding.weight.dtype)
+    progress_file = cache_folder / "states" / key / "windows.json"
+    return progress_file.exists() and json.loads(progress_file.read_text()) == len(windows_NW)
+
+
 def fill(
     folder: Path,
     transformer: Transformer,

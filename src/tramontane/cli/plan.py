@@ -1,0 +1,60 @@
+"""plan: what a long command will take, before it is begun."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tramontane.cli.learn import asking_of, learning_modules
+from tramontane.cli.output import AsJson, say, say_json
+from tramontane.cli.parts import opened
+from tramontane.cli.progress import duration, size
+from tramontane.notes.folder import read_folder
+
+
+def register(app: typer.Typer) -> None:
+    plan = typer.Typer(no_args_is_help=True, help="What a long command will take.")
+    plan.command("learn")(plan_learn)
+    app.add_typer(plan, name="plan")
+
+
+def plan_learn(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="The folder that holds the notes.")],
+    max_tokens: Annotated[
+        int, typer.Option(min=1000, help="Tokens of notes to learn from at most.")
+    ] = 100_000,
+    as_json: AsJson = False,
+) -> None:
+    """Say how long `tramontane learn` will take, and how much memory and disk.
+
+    A few steps are tried on the notes themselves, which takes some seconds. Nothing is kept, and
+    the notes are not put into the library.
+
+    Example: tramontane plan learn ~/notes
+    """
+    learning_modules()
+    from tramontane.experts.learn import LearnSettings
+    from tramontane.experts.plan import plan
+
+    with opened(context.obj) as parts:
+        wanted = plan(
+            read_folder(folder).notes,
+            checkpoint=parts.checkpoint,
+            cache_folder=parts.settings.cache_folder,
+            settings=LearnSettings(max_tokens=max_tokens),
+            asking=asking_of(parts.checkpoint),
+            threads=parts.settings.threads,
+            device=parts.settings.device,
+        )
+    if as_json:
+        say_json({"plan": wanted})
+        return
+    say(
+        f"{folder}: {wanted.notes} notes to learn from ({wanted.tokens:,} tokens, "
+        f"{wanted.epochs} times over), {wanted.held_out_notes} held out to measure by."
+    )
+    say(
+        f"Learning takes about {duration(wanted.seconds)}, {size(wanted.memory_bytes)} of memory "
+        f"and {size(wanted.disk_bytes)} of disk, most of it only until it is done."
+    )
