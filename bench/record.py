@@ -46,6 +46,24 @@ def commit() -> str:
     return head.stdout.strip()[:12] + ("+" if status.stdout.strip() else "")
 
 
+def add_results(name: str, claims: list[Claim]) -> None:
+    """Writes these claims beside others that the file holds; the same claim is replaced.
+
+    Each claim that stays says which commit it is of, where that is another.
+    """
+    file = RESULTS / f"{name}.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"claims": []}
+    ids = {claim.id for claim in claims}
+    kept = []
+    for old in before["claims"]:
+        if old["id"] not in ids:
+            measured = f"measured at {before['commit']}"
+            told = "measured at " in old["note"] or before["commit"] == commit()
+            note = old["note"] if told else f"{old['note']}; {measured}"
+            kept.append(Claim(**old | {"note": note}))
+    write_results(name, kept + claims)
+
+
 def write_results(name: str, claims: list[Claim]) -> None:
     """Writes the results and prints them."""
     content = {"machine": machine(), "commit": commit(), "claims": [asdict(c) for c in claims]}

@@ -90,6 +90,15 @@ def test_a_model_that_changed_since_it_was_pulled(tramontane, tmp_path, smollm2_
     assert "has changed since" in tramontane.fails("--base", "mine", "chat")
 
 
+def test_a_plan_for_too_few_notes_says_so_and_keeps_nothing(tramontane, folder, smollm2_path):
+    (folder / "one.md").write_text("# One\n\nThe spare key hangs behind the clock.\n")
+    tramontane.works("pull", smollm2_path)
+    before = files_below(tramontane.home)
+    said = tramontane.fails("--base", smollm2_path.stem, "plan", "learn", folder)
+    assert "too few" in said
+    assert files_below(tramontane.home) == before
+
+
 def test_without_torch_all_works_but_learning(tramontane, tmp_path, garden, smollm2_path):
     hook = tmp_path / "hook"
     hook.mkdir()
@@ -104,7 +113,8 @@ def test_without_torch_all_works_but_learning(tramontane, tmp_path, garden, smol
         *base, "chat", "--max-tokens", "4", stdin="Hello\n", environment=without
     )
     assert len(chat.splitlines()) > 1
-    for command in (("learn", garden, "--as", "garden"), ("--runtime", "pytorch", "chat")):
+    learning = (("learn", garden, "--as", "garden"), ("plan", "learn", garden))
+    for command in (*learning, ("--runtime", "pytorch", "chat")):
         said = tramontane.fails(*base, *command, environment=without)
         assert "torch" in said
         assert "pip install" in said

@@ -18,7 +18,7 @@ from expert_makers import NUM_LAYERS, SMALL, WIDTH, canal_notes, note
 
 import tramontane.experts.training as training_file
 from tramontane.checkpoint.checkpoint import Checkpoint
-from tramontane.errors import Busy, ExpertError, LearnError
+from tramontane.errors import Busy, DiskFull, ExpertError, LearnError
 from tramontane.experts.corpus import split_notes
 from tramontane.experts.expert_file import Expert, expert_bytes, read_expert, write_expert
 from tramontane.experts.learn import LearnSettings, learn
@@ -286,6 +286,31 @@ def test_interrupted_many_times_gives_the_same_expert(
         interrupted(tiny_llama, tmp_path, after)
     again = learnt_from(NOTES, tiny_llama, tmp_path)
     assert expert_bytes(again) == expert_bytes(whole.expert)
+
+
+@pytest.mark.parametrize("saves_before", [0, 5])
+def test_a_disk_that_fills_is_told_and_with_room_again_it_goes_on(
+    whole, tiny_llama, tmp_path, saves_every_step, steps, monkeypatch, saves_before
+):
+    write_whole, saves = training_file.write_whole, []
+
+    def filling_up(path: Path, data: bytes) -> None:
+        if len(saves) == saves_before:
+            raise DiskFull(f"{path}: the disk is full")
+        saves.append(path)
+        write_whole(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training_file, "write_whole", filling_up)
+        with pytest.raises(DiskFull, match="training.safetensors"):
+            learnt_from(NOTES, tiny_llama, tmp_path)
+    taken = len(steps)
+    assert taken == saves_before + 1
+    again = learnt_from(NOTES, tiny_llama, tmp_path)
+    assert expert_bytes(again) == expert_bytes(whole.expert)
+    # Only the step that could not be saved is taken again.
+    assert steps[taken] == taken - 1
+    assert left_behind(tmp_path) == []
 
 
 def test_an_abandoned_learning_of_the_name_is_cleared_away(
