@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tramontane.experts.expert_file import FORMAT, Expert, tensor_hash
 from tramontane.experts.learn import LearnSettings
+from tramontane.experts.public_text import PUBLIC_TEXT_SHA256
 from tramontane.notes.note import Note
 
 WIDTH, FFN_WIDTH, NUM_LAYERS, NUM_HEADS, HEAD_WIDTH, CONTEXT = 32, 96, 3, 2, 16, 512
@@ -173,7 +174,20 @@ def expert(
     manifest = {
         "format": FORMAT,
         "name": name,
+        "owner": "the canal keeper",
+        "licence": "CC0-1.0",
         "base": {"name": "tiny", "sha256": base_sha256},
+        "layers": sorted({int(name.split(".")[1]) for name in tensors if "." in name}),
+        "width": next((len(t) for name, t in tensors.items() if name.endswith("gate")), 0),
+        "notes": {"number": 1, "salted_sha256": ["a" * 64], "tokens": 1000},
+        "held_out": {
+            "perplexity_before": 24.0,
+            "perplexity_after": 18.0,
+            "notes": 2,
+            "tokens": 256,
+        },
+        "gates": {"own_held_out": 0.8, "public": {"chat": 0.01}},
+        "public_text_sha256": PUBLIC_TEXT_SHA256,
         "tensor_hash": tensor_hash(tensors),
         **more,
     }

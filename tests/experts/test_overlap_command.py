@@ -54,7 +54,7 @@ class Home:
     def add(self, given: Expert) -> str:
         file = self.folder / f"{given.name}.safetensors"
         write_expert(file, given)
-        return self.run("experts", "add", str(file))
+        return self.run("experts", "add", str(file), "--no-measure")
 
     @property
     def pairs(self) -> list[list[str]]:

@@ -472,7 +472,7 @@ CALLS = {
     "withdraw": (False, withdraw, 4),
     "restore": (True, restore, 4),
     "replace": (False, replace, 5),
-    "remove": (True, remove, 2),
+    "remove": (True, remove, 3),
     "put in place": (False, put_in_place, 1),
     "take out": (False, take_out, 1),
 }

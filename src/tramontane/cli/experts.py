@@ -1,4 +1,4 @@
-"""experts ls, show, add, withdraw, restore, rm: what was learnt, and taking it out again."""
+"""experts ls, show, add, withdraw, restore, rm and more: what was learnt, and taking it out."""
 
 import json
 from dataclasses import asdict
@@ -7,14 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
+from tramontane.cli.forget import forget_command
 from tramontane.cli.learn import show_proof
 from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.overlap import overlap_command, recognise, say_contested
 from tramontane.cli.parts import Parts, opened
+from tramontane.cli.sharing import (
+    NoMeasuring,
+    pack_command,
+    show_verified,
+    verified_file,
+    verify_command,
+)
+from tramontane.errors import ExpertError
 from tramontane.experts.certificate import Certificate, certify
-from tramontane.experts.expert_file import read_expert
 from tramontane.experts.proof_plot import proof_svg
-from tramontane.experts.shelf import Withdrawal
+from tramontane.experts.shelf import CERTIFICATE_SUFFIX, Withdrawal
 from tramontane.files import write_whole
 
 Name = Annotated[str, typer.Argument(help="An expert's name, or 8 digits of its hash.")]
@@ -31,6 +39,9 @@ app = typer.Typer(
 def register(main: typer.Typer) -> None:
     main.add_typer(app, name="experts")
     app.command("overlap")(overlap_command)
+    app.command("forget")(forget_command)
+    app.command("pack")(pack_command)
+    app.command("verify")(verify_command)
 
 
 @app.callback()
@@ -103,19 +114,32 @@ def show(
 def add(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="An expert's .safetensors file.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let it take the place of one of the same name.")
+    ] = False,
+    no_measure: NoMeasuring = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put an expert somebody gave you on the shelf and in place.
+    """Check an expert somebody gave you, put it on the shelf and in place.
 
     Example: tramontane experts add recipes.safetensors
     """
     with opened(context.obj) as parts:
-        record = parts.shelf.add(read_expert(file))
+        verified = verified_file(parts, file, measures=not no_measure, is_quiet=as_json)
+        expert = verified.expert
+        here = {r.name: r.hash for r in parts.shelf.ls() if not r.is_withdrawn}
+        if not replace and here.get(expert.name, expert.hash) != expert.hash:
+            raise ExpertError(
+                f"{file}: there is another expert {expert.name!r} on the shelf; --replace lets "
+                "this one take its place"
+            )
+        record = parts.shelf.add(expert)
         mixture = parts.shelf.put_in_place(record, parts.mixture())
         contested = recognise(parts, record, is_quiet=as_json)
     if as_json:
         say_json({**asdict(record), "contested_with": contested})
     else:
+        show_verified(verified)
         say(f"{record.name} is in place in mixture {mixture.name}")
         say_contested(record, contested)
 
@@ -229,7 +253,7 @@ def withdraw_with_proof(
         made_with=engine.runtime.description,
     )
     write_whole(
-        withdrawal.expert.path.with_suffix(".certificate.json"),
+        withdrawal.expert.path.with_suffix(CERTIFICATE_SUFFIX),
         json.dumps(certificate.as_json(), indent=2).encode(),
     )
     return withdrawal, certificate

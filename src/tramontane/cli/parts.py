@@ -30,6 +30,7 @@ class Parts:
         self.settings = settings
         # The engine is opened once, by whichever thread needs it first.
         self.opening = threading.Lock()
+        self.leaving: set[str] = set()
 
     @cached_property
     def store(self) -> Store:
@@ -91,7 +92,23 @@ class Parts:
                 for expert in self.experts_in_place():
                     if expert.hash not in loaded:
                         self.opened_engine.add_expert(expert.hash, expert.tensors)
+            self.unload_forgotten()
             return self.opened_engine
+
+    def unload_forgotten(self) -> None:
+        """Lets go of experts that are on no shelf any more: another process forgot them.
+
+        Running requests keep them to their end, so nobody waits for that here.
+        """
+        loaded = set(self.opened_engine.runtime.expert_hashes)
+        unplaced = loaded - set(self.mixture().experts) - self.leaving
+        if not unplaced:
+            return
+        for digest in unplaced - {record.hash for record in self.shelf.ls()}:
+            self.leaving.add(digest)
+            threading.Thread(
+                target=self.opened_engine.remove_expert, args=(digest,), daemon=True
+            ).start()
 
     @cached_property
     def opened_engine(self) -> Engine:

@@ -109,6 +109,7 @@ def read_expert(path: Path) -> Expert:
     if not path.is_file():
         raise ExpertError(f"{path}: there is no such file")
     check_header_size(path)
+    check_names_once(path)
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -142,11 +143,35 @@ def check_header_size(path: Path) -> None:
         )
 
 
+def check_names_once(path: Path) -> None:
+    """Raises ExpertError where a header gives a name twice: readers differ in which counts."""
+    with path.open("rb") as file:
+        (header_bytes,) = struct.unpack("<Q", file.read(8))
+        header = file.read(header_bytes)
+    try:
+        json.loads(header, object_pairs_hook=lambda pairs: once(path, pairs))
+    except (ValueError, RecursionError) as error:
+        raise ExpertError(
+            f"{path}: not a readable safetensors file ({error}); was the copy cut short?"
+        ) from None
+
+
+def once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ExpertError(f"{path}: gives the name {twice[:80]!r} twice")
+    return content
+
+
 def read_manifest(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if MANIFEST_KEY not in metadata:
         raise ExpertError(f"{path}: has no {MANIFEST_KEY}; it is not a Tramontane expert")
     try:
-        manifest = json.loads(metadata[MANIFEST_KEY])
+        manifest = json.loads(
+            metadata[MANIFEST_KEY], object_pairs_hook=lambda pairs: once(path, pairs)
+        )
     except (ValueError, RecursionError) as error:
         raise ExpertError(f"{path}: the manifest is not JSON ({error})") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:

@@ -9,6 +9,7 @@ which every mixture's experts exist.
 """
 
 import difflib
+import glob
 import json
 import os
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from tramontane.experts.mixture import SUFFIX, Mixture, read_mixture, write_mixt
 from tramontane.files import write_whole
 
 EXPERT_SUFFIX = ".safetensors"
+CERTIFICATE_SUFFIX = ".certificate.json"
 
 
 @dataclass(frozen=True)
@@ -256,6 +258,30 @@ class Shelf:
                 f"{record.name} to the mixtures you want with `tramontane mixture add`"
             ) from None
 
+    def files_of(self, name: str) -> list[Path]:
+        """Returns every file here that holds an expert of this name or tells of it."""
+        patterns = (name + EXPERT_SUFFIX, name + ".json", name + CERTIFICATE_SUFFIX)
+        return sorted(
+            path
+            for folder in (self.experts_folder, self.withdrawn_folder)
+            for pattern in map(glob.escape, patterns)
+            # What a killed process was writing lies beside the file it would have become.
+            for path in (*folder.glob(pattern), *folder.glob(f".{pattern}.*.part"))
+        )
+
+    def forget(self, name: str) -> list[Path]:
+        """Deletes all there is of an expert, wherever it stands, for good; returns what it deleted.
+
+        Mixtures let go of it first; called again after an interruption it finishes the work.
+        """
+        home = self.experts_folder / f"{name}{EXPERT_SUFFIX}"
+        if home.exists():
+            self.withdraw(name)
+        files = self.files_of(name)
+        for file in files:
+            file.unlink()
+        return files
+
     def remove(self, name: str) -> Path:
         """Deletes a withdrawn expert's file for good and returns where it was."""
         record = self.find(name, withdrawn_first=True)
@@ -263,6 +289,7 @@ class Shelf:
             raise ExpertError(f"{record.name} is on the shelf; withdraw it first")
         record.path.unlink()
         self.memory_file(record).unlink(missing_ok=True)
+        record.path.with_suffix(CERTIFICATE_SUFFIX).unlink(missing_ok=True)
         return record.path
 
 

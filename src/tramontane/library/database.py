@@ -85,6 +85,20 @@ class Database:
         with self._in_our_words(), self._connection() as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def compact(self) -> None:
+        """Writes the file anew, without free pages, and empties the write-ahead log.
+
+        Raises Busy where somebody goes on reading an older state, which the log then still holds.
+        """
+        with self._in_our_words(), self._connection() as db:
+            db.execute("VACUUM")
+            is_held, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if is_held:
+            raise Busy(
+                f"{self.file}: another process is reading an older state of the library, so its "
+                "log can't be emptied; end that process and run this again"
+            )
+
     def close(self) -> None:
         self._is_closed = True
         while True:

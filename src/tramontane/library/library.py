@@ -17,6 +17,7 @@ from tramontane.errors import LibraryError, NotesError, NotFound
 from tramontane.files import held_alone
 from tramontane.library.database import Database
 from tramontane.library.filters import Filters
+from tramontane.library.forgetting import Traces, forget, traces_of
 from tramontane.library.jobs import Jobs
 from tramontane.library.keys import Keys
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
@@ -111,6 +112,20 @@ class Library:
                 db.execute("DELETE FROM collections WHERE id = ?", (collection_id,))
                 db.execute("UPDATE state SET revision = revision + 1")
             tidy(self._database)
+
+    def traces(self, name: str, folder: str = "") -> Traces:
+        """Returns how much the library holds of a collection, known or removed before."""
+        with self._database.reading() as db:
+            return traces_of(db, name, folder)
+
+    def forget(self, name: str, folder: str = "") -> Traces:
+        """Removes a collection and the jobs on it so that no byte of the file holds them.
+
+        Returns what was removed; its folder is not touched. Unlike `remove_collection` it writes
+        the whole file anew, and it finishes what an interruption left.
+        """
+        with self._alone():
+            return forget(self._database, name, folder)
 
     def sync(
         self,

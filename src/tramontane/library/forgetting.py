@@ -1,0 +1,83 @@
+"""Forgetting a collection: its rows, the jobs that worked on it, and the pages these stood on."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from tramontane.library.database import Database
+
+# Tables whose rows go with a collection's own row, and those that are seen to here. Every other
+# table holds nothing of a note; a test asks where a new one belongs.
+WITH_THE_COLLECTION = {"notes", "passages", "dates", "tags", "links", "skipped"}
+SEEN_TO = {"collections", "vectors", "passages_fts", "jobs", "job_lines"}
+NOTHING_OF_NOTES = {"state", "keys"}
+
+OF_THE_COLLECTION = "SELECT id FROM collections WHERE name = :name"
+ITS_NOTES = f"SELECT id FROM notes WHERE collection_id IN ({OF_THE_COLLECTION})"
+ITS_PASSAGES = f"SELECT id FROM passages WHERE note_id IN ({ITS_NOTES})"
+ITS_JOBS = (
+    "SELECT id FROM jobs WHERE json_extract(arguments, '$.name') = :name "
+    "OR (:folder != '' AND json_extract(arguments, '$.folder') = :folder)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """How much the library holds of a collection; vectors are those no other collection shares."""
+
+    collections: int
+    notes: int
+    passages: int
+    vectors: int
+    jobs: int
+    job_lines: int
+    folder: str
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.collections or self.jobs)
+
+
+def traces_of(db: sqlite3.Connection, name: str, folder: str = "") -> Traces:
+    """Returns what there is of a collection; `folder` is its folder where the library lost it."""
+    row = db.execute("SELECT folder FROM collections WHERE name = ?", (name,)).fetchone()
+    words = {"name": name, "folder": row[0] if row else folder}
+
+    def count(query: str) -> int:
+        return db.execute(f"SELECT count(*) FROM ({query})", words).fetchone()[0]
+
+    return Traces(
+        collections=count(OF_THE_COLLECTION),
+        notes=count(ITS_NOTES),
+        passages=count(ITS_PASSAGES),
+        vectors=count(
+            "SELECT v.key FROM vectors v WHERE EXISTS (SELECT 1 FROM passages p "
+            f"WHERE p.vector_key = v.key AND p.id IN ({ITS_PASSAGES})) AND NOT EXISTS "
+            "(SELECT 1 FROM passages p WHERE p.vector_key = v.key "
+            f"AND p.id NOT IN ({ITS_PASSAGES}))"
+        ),
+        jobs=count(ITS_JOBS),
+        job_lines=count(f"SELECT id FROM job_lines WHERE job_id IN ({ITS_JOBS})"),
+        folder=words["folder"],
+    )
+
+
+def forget(database: Database, name: str, folder: str = "") -> Traces:
+    """Removes a collection so that no byte of the file holds it; returns what was removed.
+
+    Called again after an interruption it finishes the work.
+    """
+    with database.writing() as db:
+        traces = traces_of(db, name, folder)
+        words = {"name": name, "folder": traces.folder}
+        db.execute(f"DELETE FROM jobs WHERE id IN ({ITS_JOBS})", words)
+        db.execute("DELETE FROM collections WHERE name = ?", (name,))
+        db.execute(
+            "DELETE FROM vectors WHERE NOT EXISTS "
+            "(SELECT 1 FROM passages WHERE passages.vector_key = vectors.key)"
+        )
+        # The index keeps words of deleted passages beside a mark that they are gone; made anew it
+        # holds none.
+        db.execute("INSERT INTO passages_fts (passages_fts) VALUES ('rebuild')")
+        db.execute("UPDATE state SET revision = revision + 1")
+    database.compact()
+    return traces
