@@ -60,7 +60,7 @@ class Withdrawn:
         )
 
     def engine(self, runtime_class: type[TorchRuntime] = TorchRuntime) -> Engine:
-        return Engine(runtime_class(self.checkpoint), max_tokens=2 * CONTEXT)
+        return Engine(runtime_class(self.checkpoint), max_tokens=4 * CONTEXT)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,26 @@ def test_a_withdrawal_is_exact_and_the_probe_could_have_told(withdrawn):
     assert certificate.mixture_hash_before == before.hash
     assert certificate.mixture_hash_after == after.hash
     assert before.hash != after.hash
+
+
+def test_the_tensors_left_are_hashed_anew(withdrawn):
+    certificate = withdrawn.certify(base_files_hash=lambda: withdrawn.checkpoint.sha256)
+    hashes = {one.hash: one.hash for one in withdrawn.left}
+    assert certificate.tensors_found == {"base": withdrawn.checkpoint.sha256} | hashes
+
+
+@pytest.mark.parametrize("changed", ["base", "expert"])
+def test_a_changed_file_is_found_out_though_the_logits_are_equal(withdrawn, changed):
+    if changed == "expert":
+        one = withdrawn.left[0]
+        withdrawn.left[0] = replace(one, tensors=one.tensors | random_tensors(9))
+        # The engine keeps what the mixture names; what lies on the shelf is another.
+        withdrawn.left[0].__dict__["hash"] = one.hash
+    certificate = withdrawn.certify(
+        base_files_hash=lambda: "0" * 64 if changed == "base" else withdrawn.checkpoint.sha256
+    )
+    assert certificate.tensors_found != certificate.tensors_named
+    assert not certificate.is_exact
 
 
 def test_what_it_says_can_be_kept_as_json(withdrawn):

@@ -166,7 +166,7 @@ DAMAGED: dict[str, tuple[Callable[[Made], bytes], str]] = {
         "claims a header",
     ),
     "header longer than the file": (lambda m: struct.pack("<Q", 1 << 60) + b"{}", "claims a"),
-    "not safetensors": (lambda m: b"\x80\4\0\0\0\0\0\0" + b"pickle" * 99, "not a readable"),
+    "not safetensors": (lambda m: b"\x80\0\0\0\0\0\0\0" + b"pickle" * 99, "not a readable"),
     "wrong dtype": (
         lambda m: m.with_tensors(lambda t: t | {"layers.1.row": t["layers.1.row"].astype("<f2")}),
         "is F16",

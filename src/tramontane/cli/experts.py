@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tramontane.checkpoint.checkpoint import Checkpoint, sha256_of_several
 from tramontane.cli.forget import forget_command
 from tramontane.cli.learn import show_proof
 from tramontane.cli.output import AsJson, say, say_json, say_table
@@ -23,7 +24,7 @@ from tramontane.errors import ExpertError
 from tramontane.experts.certificate import Certificate, certify
 from tramontane.experts.proof_plot import proof_svg
 from tramontane.experts.shelf import CERTIFICATE_SUFFIX, Withdrawal
-from tramontane.files import write_whole
+from tramontane.files import sha256_of, write_whole
 
 Name = Annotated[str, typer.Argument(help="An expert's name, or 8 digits of its hash.")]
 PROBE_NOTES = 2
@@ -250,6 +251,7 @@ def withdraw_with_proof(
         parts.new_engine,
         parts.tokenizer,
         extra_texts=probe_texts,
+        base_files_hash=lambda: files_hash(parts.checkpoint),
         made_with=engine.runtime.description,
     )
     write_whole(
@@ -257,6 +259,11 @@ def withdraw_with_proof(
         json.dumps(certificate.as_json(), indent=2).encode(),
     )
     return withdrawal, certificate
+
+
+def files_hash(checkpoint: Checkpoint) -> str:
+    """Returns a base's hash from the bytes of its files now, whatever was known of them."""
+    return sha256_of_several({file.name: sha256_of(file) for file in checkpoint.files})
 
 
 def notes_of_expert(parts: Parts, name: str) -> list[str]:
@@ -271,9 +278,16 @@ def show_certificate(certificate: Certificate) -> None:
     say(f"  with {certificate.expert:18} {certificate.logits_with_expert}")
     say(f"  after the withdrawal     {certificate.logits_after}")
     say(f"  a model built without it {certificate.logits_never_built}")
+    same = certificate.tensors_found == certificate.tensors_named
+    experts = f"{len(certificate.experts_left)} experts left"
+    say(
+        f"Hashes of the files of the base and of the tensors of {experts}: "
+        f"{'as the mixture names them' if same else 'NOT as the mixture names them'}."
+    )
     if not certificate.expert_was_heard:
         say("The probe did not reach this expert's gates, so it shows no difference either way.")
     if certificate.is_exact:
         say("Equal to the last bit: the model is as if this expert had never been.")
     else:
-        say("NOT equal. The files are right; restart `tramontane serve` and report this.")
+        files = "The files are right; " if same else "A file was changed; pull or add it anew, "
+        say(f"NOT equal. {files}restart `tramontane serve` and report this.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from tramontane.engine.engine import Engine
 from tramontane.errors import ExpertError
-from tramontane.experts.expert_file import Expert
+from tramontane.experts.expert_file import Expert, tensor_hash
 from tramontane.experts.public_text import load_public_text
 from tramontane.experts.shelf import Withdrawal
 from tramontane.tokenizer.tokenizer import Tokenizer
@@ -29,10 +29,18 @@ class Certificate:
     logits_with_expert: str
     logits_after: str
     logits_never_built: str
+    # SHA-256 by what it is of: the base, and each expert left. As the mixture names them, and as
+    # the bytes on this machine give them now.
+    tensors_named: dict[str, str]
+    tensors_found: dict[str, str]
     made_with: dict[str, Any]
 
     @property
     def is_exact(self) -> bool:
+        return self.has_same_logits and self.tensors_found == self.tensors_named
+
+    @property
+    def has_same_logits(self) -> bool:
         return self.logits_after == self.logits_never_built
 
     @property
@@ -70,12 +78,14 @@ def certify(
     tokenizer: Tokenizer,
     *,
     extra_texts: Sequence[str] = (),
+    base_files_hash: Callable[[], str] | None = None,
     made_with: dict[str, Any] | None = None,
 ) -> Certificate:
     """Returns the certificate of a withdrawal from the mixture named.
 
     `engine` has had the expert; `build_engine` makes one that never did. With `extra_texts` from
-    the collection itself the probe is sure to be one on which the expert spoke.
+    the collection itself the probe is sure to be one on which the expert spoke. `base_files_hash`
+    computes the base's hash from its files anew; without it the base isn't among the hashes.
     """
     befores = {mixture.name: mixture for mixture in withdrawal.before}
     if mixture_name not in befores:
@@ -94,6 +104,8 @@ def certify(
     anew = build_engine()
     for expert in left:
         anew.add_expert(expert.hash, expert.tensors)
+    named_base = {"base": before.base_sha256} if base_files_hash else {}
+    found_base = {"base": base_files_hash()} if base_files_hash else {}
     return Certificate(
         expert=withdrawn.name,
         expert_hash=withdrawn.hash,
@@ -106,5 +118,12 @@ def certify(
         logits_with_expert=with_expert,
         logits_after=engine.logits_hash(probe, experts=after.experts),
         logits_never_built=anew.logits_hash(probe, experts=after.experts),
+        tensors_named=named_base | {digest: digest for digest in after.experts},
+        tensors_found=found_base | dict(zip(after.experts, hashes_of(left), strict=True)),
         made_with=made_with or {},
     )
+
+
+def hashes_of(experts: Sequence[Expert]) -> list[str]:
+    """Returns the hashes that the experts' tensors have now, in the order of mixtures."""
+    return sorted(tensor_hash(expert.tensors) for expert in experts)
