@@ -8,7 +8,7 @@ import typer
 from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter
-from tramontane.errors import NotFound
+from tramontane.errors import NotFound, TramontaneError
 from tramontane.library.records import Hit, SyncReport
 from tramontane.writing.events import Behind, Source
 
@@ -22,8 +22,17 @@ collections_app = typer.Typer(
 )
 
 
+notes_app = typer.Typer(
+    help="Keep the library equal to your notes as they change.\n\n"
+    "Example: tramontane notes watch mine",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
 def register(app: typer.Typer) -> None:
     app.add_typer(collections_app, name="collections")
+    app.add_typer(notes_app, name="notes")
     app.command("sync")(sync)
     app.command("search")(search)
 
@@ -93,6 +102,36 @@ def remove(
         say_json({"removed": name, "notes": gone.num_notes})
         return
     say(f"{name}: {gone.num_notes} notes left the library; {gone.folder} is as it was")
+
+
+@notes_app.command("watch")
+def watch_notes(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(help="Collections; all if left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sync collections whenever their notes change, until Ctrl-C; one line of JSON per sync.
+
+    Example: tramontane notes watch mine
+    """
+    from tramontane.library.watch import watch
+
+    with opened(context.obj) as parts:
+        names = names or [collection.name for collection in parts.library.collections()]
+        if not names:
+            raise NotFound("no collection yet; `tramontane collections add FOLDER --as NAME`")
+        try:
+            for name, done in watch(parts.library, names):
+                if as_json:
+                    is_error = isinstance(done, TramontaneError)
+                    say_json({"collection": name, "error": str(done)} if is_error else done)
+                elif isinstance(done, TramontaneError):
+                    say(f"{name}: not synced, {done}")
+                else:
+                    show_sync(name, done, False)
+        except KeyboardInterrupt:
+            if not as_json:
+                say("No longer watching; the library is as the last sync left it.")
 
 
 def sync(
