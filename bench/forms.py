@@ -34,7 +34,7 @@ from tramontane.cli.parts import Parts
 from tramontane.experts.corpus import collection_corpus, public_corpus
 from tramontane.experts.learn import Learning, LearnSettings, lesson_of
 from tramontane.experts.place import choose_place
-from tramontane.experts.public_text import load_public_text
+from tramontane.experts.public_text import PUBLIC_TEXT_SHA256, load_public_text
 from tramontane.experts.states import States
 from tramontane.experts.training import Misfires, Training
 from tramontane.model.transformer import load_transformer
@@ -117,7 +117,8 @@ class Forms:
 
     def measured(self, cell: Cell) -> dict:
         """Returns the cell's perplexities, from its file where it was run before."""
-        file = self.folder / "cells" / cell.file_name
+        # Rows, and so what is learnt, depend on the public text.
+        file = self.folder / "cells" / PUBLIC_TEXT_SHA256[:8] / cell.file_name
         if not file.exists():
             began = time.monotonic()
             result = asdict(cell) | self.run(cell)

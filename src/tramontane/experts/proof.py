@@ -122,12 +122,16 @@ def memorised(training: Training, trunk_NWD: np.ndarray, windows_NW: np.ndarray)
     length = min(2 * PROMPT_TOKENS, windows_NW.shape[1])
     prompt, count = length // 2, min(MOST_PROMPTS, len(windows_NW))
     targets = torch.from_numpy(windows_NW[:count, prompt:length]).to(training.device)
+    weight_VD = training.transformer.output_weight()
     found = {"prompts": count, "prompt_tokens": prompt}
     for when, with_expert in (("base", False), ("expert", True)):
         states_TD = training.top(trunk_NWD[:count, :length], with_expert=with_expert)
         states = states_TD.unflatten(0, (count, length))[:, prompt - 1 : length - 1]
-        likeliest = linear(states, training.transformer.output_weight()).argmax(dim=-1)
-        found[when] = int((likeliest == targets).all(dim=1).sum())
+        # Some windows at a time: the logits of all of them would be the most memory of a learning.
+        found[when] = sum(
+            int((linear(part, weight_VD).argmax(dim=-1) == wanted).all(dim=1).sum())
+            for part, wanted in zip(states.split(4), targets.split(4), strict=True)
+        )
     return found
 
 
