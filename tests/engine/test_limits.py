@@ -159,7 +159,7 @@ def test_an_interrupt_in_the_middle_of_a_prompt_leaves_the_engine_whole():
     assert not engine._is_stepping
     del engine.runtime.forward
     assert ids(list(engine.generate(Request(tuple(range(40)), 6)))) == continued(range(40), 6)
-    assert not engine._queues
+    assert not engine._listeners
     run_all(engine)
     assert engine.pages.num_free == engine.num_pages
 
@@ -181,4 +181,4 @@ def test_control_c_while_another_thread_computes_ends_the_waiting_stream_alone()
         list(engine.generate(Request(PROMPT, 9)))
     assert ids(other.result()) == continued((7, 7), 9)
     assert engine.pages.num_free == engine.num_pages
-    assert not engine._queues
+    assert not engine._listeners

@@ -372,7 +372,7 @@ class EngineUnderAnyOrder(RuleBasedStateMachine):
         assert pages.held.keys() == self.engine.scheduler.running.keys()
         waiting = {running.request_id for running in self.engine.scheduler.waiting}
         assert waiting | pages.held.keys() == self.requests.keys()
-        assert not self.engine._queues
+        assert not self.engine._listeners
 
     def teardown(self):
         if not hasattr(self, "engine"):

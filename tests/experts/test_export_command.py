@@ -26,14 +26,16 @@ class Home:
         self.command = [sys.executable, "-m", "tramontane.cli.main", "--base", str(base.files[0])]
         self.base = base
         assert self.run("mixture", "new", "default").returncode == 0
-        self.put_in_place({})
+        self.put_in_place(["a" * 64])
 
-    def put_in_place(self, notes: dict[str, object]) -> None:
-        """Puts the expert in place; `notes` is what its manifest says of them."""
+    def put_in_place(self, salted_sha256: list[str]) -> None:
+        """Puts the expert in place, learnt from the notes of these hashes."""
         file = self.folder / "canal.safetensors"
         tensors = random_tensors(1, width=16)
+        notes = {"number": len(salted_sha256), "salted_sha256": salted_sha256, "tokens": 1000}
         write_expert(file, expert("canal", tensors, self.base.sha256, notes=notes))
-        self.run("experts", "add", str(file), "--no-measure")
+        added = self.run("experts", "add", str(file), "--no-measure", "--replace")
+        assert added.returncode == 0, added.stderr
         self.run("mixture", "add", "default", "canal")
         file.unlink()
 
@@ -92,8 +94,7 @@ def test_what_was_learnt_from_notes_not_to_be_shared_stays(home):
     assert home.run("collections", "add", str(notes), "--as", "canal").returncode == 0
     with Library(home.folder / "home" / "library.sqlite") as library:
         salt = library.collection("canal").salt
-    learnt = {"salted_sha256": salted_hashes(read_folder(notes).notes, salt)}
-    home.put_in_place(learnt)
+    home.put_in_place(salted_hashes(read_folder(notes).notes, salt))
     told = home.run("export", "out.gguf").stderr
     assert "`share: no`" in told
     assert "closed.md" in told

@@ -286,15 +286,12 @@ def test_a_server_lets_go_of_what_another_process_forgot(parts, tiny_llama):
     other = parts_in(parts.settings.home, tiny_llama)
     forget(other, "canal")
     other.close()
+    before = set(threading.enumerate())
     engine = parts.engine
-    for thread in forgetting_threads():
+    for thread in set(threading.enumerate()) - before:
         thread.join()
     assert hash_ not in engine.runtime.expert_hashes
     assert len(engine.runtime.expert_hashes) == 1
-
-
-def forgetting_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
 
 
 def test_every_table_is_known_to_forgetting(parts):

@@ -18,7 +18,7 @@ from tramontane.errors import TramontaneError
 COMMANDS = {
     "start": ("start", "check"),
     "models": ("pull", "ls", "show", "rm"),
-    "notes": ("sync", "search", "collections"),
+    "notes": ("sync", "search", "collections", "notes"),
     "ask": ("ask", "write", "chat"),
     "learn": ("learn",),
     "plan": ("plan",),

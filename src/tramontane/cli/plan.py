@@ -13,7 +13,10 @@ from tramontane.notes.folder import read_folder
 
 
 def register(app: typer.Typer) -> None:
-    plan = typer.Typer(no_args_is_help=True, help="What a long command will take.")
+    plan = typer.Typer(
+        no_args_is_help=True,
+        help="What a long command will take.\n\nExample: tramontane plan learn ~/notes",
+    )
     plan.command("learn")(plan_learn)
     app.add_typer(plan, name="plan")
 
