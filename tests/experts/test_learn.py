@@ -19,7 +19,7 @@ from expert_makers import NUM_LAYERS, SMALL, WIDTH, canal_notes, note
 import tramontane.experts.training as training_file
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.errors import Busy, DiskFull, ExpertError, LearnError
-from tramontane.experts.corpus import split_notes
+from tramontane.experts.corpus import public_corpus, split_notes
 from tramontane.experts.expert_file import Expert, expert_bytes, read_expert, write_expert
 from tramontane.experts.learn import LearnSettings, learn
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256, load_public_text
@@ -548,5 +548,11 @@ def test_afterwards_the_cache_holds_the_public_text_alone(whole, tiny_llama, tmp
     learnt_from(others, tiny_llama, tmp_path)
     assert files_in(tmp_path) == files_in(whole.cache)
     public = sum(array.size for array in map(np.load, whole.cache.rglob("trunk.npy")))
-    genres = {document.genre for document in load_public_text()}
-    assert public == len(genres) * SMALL.public_tokens_per_genre * WIDTH
+    corpus = public_corpus(
+        load_public_text(),
+        tiny_llama.tokenizer(),
+        SMALL.window_tokens,
+        SMALL.public_tokens_per_genre,
+    )
+    parts = (*corpus.fitted.values(), *corpus.unseen.values())
+    assert public == sum(windows.size for windows in parts) * WIDTH
