@@ -39,6 +39,15 @@ class Collection:
     test_windows: np.ndarray
     window_documents: tuple[int, ...]
 
+    def measured_on(self, num_windows: int) -> "Collection":
+        """Returns the same collection with that many of its test windows, evenly over them."""
+        step = max(1, len(self.test_windows) // num_windows)
+        return replace(
+            self,
+            test_windows=self.test_windows[::step][:num_windows],
+            window_documents=self.window_documents[::step][:num_windows],
+        )
+
 
 def read_collection(
     name: str, tokenizer: Tokenizer, learn_tokens: int, test_tokens: int

@@ -56,7 +56,7 @@ from tramontane.experts.proof import document_interval
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256
 from tramontane.experts.states import compute_states
 from tramontane.experts.training import Schedule
-from tramontane.experts.voice import AUDIBLE, speaker
+from tramontane.experts.voice import AUDIBLE, effect, speaker
 from tramontane.library.embed import WordLlamaEmbedder
 from tramontane.library.library import Library
 from tramontane.model.notes_experts import NotesExperts
@@ -73,7 +73,9 @@ NEVER_LEARNT = ("til-simonw", "policies-basecamp", "bread-code", "equity-compens
 STRETCH = 64
 WINDOW_TOKENS = 512
 SWEPT_OURS, SWEPT_PEFT = (0.5, 1.0, 2.0), (1e-3, 2e-3, 4e-3)
-SENTENCES_PER_NOTE, MAX_NOTES_WRITTEN = 4, 30
+SENTENCES_PER_NOTE, MAX_NOTES_WRITTEN = 4, 10
+# The effect takes a pass for each expert.
+WINDOWS_OF_EFFECT = 2
 
 
 class Measurement:
@@ -96,7 +98,8 @@ class Measurement:
         return {name: self.collection(name) for name in self.names}
 
     def collection(self, name: str) -> Collection:
-        return read_collection(name, self.tokenizer, self.wanted.tokens, self.wanted.test_tokens)
+        whole = read_collection(name, self.tokenizer, self.wanted.tokens, self.wanted.test_tokens)
+        return whole.measured_on(self.wanted.windows)
 
     def settings(self, seed: int = 0, rate_factor: float = 1.0) -> LearnSettings:
         default = LearnSettings(max_tokens=self.wanted.tokens, seed=seed)
@@ -163,6 +166,10 @@ class Measurement:
         """Returns what a measurement with all experts in place depends on."""
         return {"base": self.checkpoint.sha256, "experts": self.everyone, **more}
 
+    @property
+    def measured_on(self) -> dict[str, int]:
+        return {"windows": self.wanted.windows, "given": self.wanted.test_tokens}
+
     def losses(self, token_windows: Sequence[Sequence[int]], experts: Sequence[str]) -> list[float]:
         """Returns each window's sum of losses in nats, its first token left out."""
         pairs = [(list(map(int, window)), 1) for window in token_windows]
@@ -203,7 +210,7 @@ class Measurement:
                 for which, experts in in_place.items()
             }
 
-        key = self.key(name=name, seed=expert.hash, tokens=self.wanted.test_tokens)
+        key = self.key(name=name, seed=expert.hash, **self.measured_on)
         return self.cells.get(f"notes-{name}", key, measured)
 
     # The peer in learning
@@ -275,7 +282,7 @@ class Measurement:
                 "test": float(losses.mean()),
             }
 
-        key = {"expert": expert.hash, "tokens": self.wanted.test_tokens}
+        key = {"expert": expert.hash, "windows": self.wanted.windows}
         return self.cells.get(f"ours-torch-{name}", key, measured)
 
     def peft_lora(self, name: str, rate: float) -> dict[str, float]:
@@ -313,7 +320,7 @@ class Measurement:
         key = self.learning_key(collection, settings) | {
             "peft": asdict(schedule),
             "size": size,
-            "tokens": self.wanted.test_tokens,
+            "windows": self.wanted.windows,
         }
         return self.cells.get(f"peft-{name}", key, learnt)
 
@@ -356,8 +363,12 @@ class Measurement:
         def measured() -> dict[str, float]:
             texts = self.other_texts[genre]()
             ids = list(windows(texts, self.tokenizer, self.wanted.other_tokens, WINDOW_TOKENS))
-            without, within = self.losses(ids, ()), self.losses(ids, self.everyone)
-            gates = [self.engine.shares_of(window, experts=self.everyone)[1] for window in ids]
+            without = self.losses(ids, ())
+            told = self.engine.foretell_many(
+                [(window, 1) for window in ids], experts=self.everyone, with_gates=True
+            )
+            within = [-float(one.logprobs_T.sum()) for one in told]
+            gates = [one.gates_TE for one in told]
             count = sum(len(window) - 1 for window in ids)
             low, high = document_interval(
                 np.subtract(within, without), [len(window) - 1 for window in ids]
@@ -450,7 +461,12 @@ class Measurement:
                 finally:
                     library.close()
 
-        key = self.key(name=name, tokens=self.wanted.test_tokens, sentences=SENTENCES_PER_NOTE)
+        key = self.key(
+            name=name,
+            windows=self.wanted.windows,
+            given=self.wanted.test_tokens,
+            sentences=SENTENCES_PER_NOTE,
+        )
         return self.cells.get(f"writing-{name}", key, measured)
 
     def gains_under_prompt(self, collection: Collection, library: Library) -> dict[str, Any]:
@@ -476,55 +492,55 @@ class Measurement:
     # Answers
 
     def answers(self) -> list[Claim]:
-        key = self.key(questions=hash_of_files([ROOT / "bench" / "dev_questions.json"]))
-        result = self.cells.get("answers", key, self.answers_measured)
-        claims = []
-        for way, note in (
-            ("quoted", "quotations, which the base alone chooses"),
-            ("own_words", "the base's own words from the passages found"),
-        ):
-            within, without = (np.array(result[way][which], float) for which in ("with", "without"))
-            difference = within - without
-            reach = 1.96 * difference.std(ddof=1) / math.sqrt(len(difference))
-            low, high = difference.mean() - reach, difference.mean() + reach
-            suffix = "" if way == "own_words" else f".{way}"
-            claims.append(
-                claim(
-                    f"answers.correct_with_minus_without{suffix}",
-                    within.mean(),
-                    without.mean(),
-                    high,
-                    len(difference),
-                    f"upper bound; {note}; mean {difference.mean():+.4f}, 95 % {low:+.4f} to "
-                    f"{high:+.4f}; {int((difference > 0).sum())} gained, "
-                    f"{int((difference < 0).sum())} lost; {self.checkpoint.name}",
-                )
-            )
-        return claims
+        """What the base writes from the passages found, with gates open and closed.
 
-    def answers_measured(self) -> dict[str, Any]:
+        Quotations are chosen by the base alone, so there the two are the same by construction.
+        """
         items = read_items(ROOT / "bench" / "dev_questions.json")
+        key = self.key(questions=items)
+        result = self.cells.get("answers", key, lambda: self.answers_measured(items))
+        within, without = (np.array(result[which], float) for which in ("with", "without"))
+        difference = within - without
+        reach = 1.96 * difference.std(ddof=1) / math.sqrt(len(difference))
+        low, high = difference.mean() - reach, difference.mean() + reach
+        note = (
+            "upper end of the paired 95 % interval; right: the fact is in what the base writes "
+            "from the passages found, or the notes don't say and nothing is answered; difference "
+            f"{difference.mean():+.4f}, {low:+.4f} to {high:+.4f}; {int((difference > 0).sum())} "
+            f"gained, {int((difference < 0).sum())} lost; {result['same']} texts are the same word "
+            f"for word; {self.checkpoint.name}, all {len(self.names)} in place"
+        )
+        ours, base = within.mean(), without.mean()
+        n = len(items)
+        return [claim("answers.correct_with_minus_without", ours, base, high, n, note)]
+
+    def answers_measured(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         experts = tuple(ExpertInPlace(name, digest) for name, digest in self.hashes.items())
-        result = {way: {"with": [], "without": []} for way in ("quoted", "own_words")}
+        right: dict[str, list[bool]] = {"with": [], "without": []}
+        same = 0
         with tempfile.TemporaryDirectory() as work:
-            library = Library(Path(work) / "library.sqlite", WordLlamaEmbedder())
+            embed = WordLlamaEmbedder()
+            library = Library(Path(work) / "library.sqlite", embed)
             for name in sorted({item["collection"] for item in items}):
                 library.add_collection(name, collection_folder(name))
                 library.sync(name)
-            for which, in_place in (("with", experts), ("without", ())):
-                writer = Writer(
-                    library,
-                    WordLlamaEmbedder(),
-                    lambda: self.engine,
-                    lambda: self.tokenizer,
-                    lambda in_place=in_place: in_place,
-                )
-                for item in items:
-                    answer = writer.answer(item["question"], own_words=True)
-                    for way, text in (("quoted", quoted(answer)), ("own_words", answer.own_words)):
-                        result[way][which].append(is_correct(text, answer, item))
+            writer = Writer(
+                library, embed, lambda: self.engine, lambda: self.tokenizer, reads=False
+            )
+            for item in items:
+                answer = writer.answer(item["question"])
+                texts = [self.own_words(writer, answer, some) for some in (experts, ())]
+                same += texts[0] == texts[1]
+                for which, text in zip(("with", "without"), texts, strict=True):
+                    right[which].append(is_correct(text, answer, item))
             library.close()
-        return result
+        return right | {"same": same}
+
+    def own_words(self, writer: Writer, answer: Answer, experts: tuple[ExpertInPlace, ...]) -> str:
+        if answer.abstained:
+            return ""
+        pieces = writer.own_words(answer.question, answer.sources, experts)
+        return "".join(piece.text for piece in pieces)
 
     # Voice
 
@@ -535,7 +551,10 @@ class Measurement:
         )
         claims = []
         by_voice = {n: [self.named(s["shares"]) == n for s in row] for n, row in rows.items()}
-        by_effect = {n: [self.loudest(s["effect"]) == n for s in row] for n, row in rows.items()}
+        by_effect = {
+            n: [self.loudest(s["effect"]) == n for s in row if "effect" in s]
+            for n, row in rows.items()
+        }
         by_words = {n: [nearest(s["text"]) == n for s in row] for n, row in rows.items()}
         beside = ", ".join(
             f"{name} {np.mean(by_voice[name]):.3f} ({len(row)})" for name, row in rows.items()
@@ -548,7 +567,8 @@ class Measurement:
                 words_right,
                 right,
                 sum(map(len, rows.values())),
-                f"by share; by effect {pooled(by_effect):.4f}; peer: TF-IDF's nearest collection; "
+                f"by share; by effect {pooled(by_effect):.4f} of "
+                f"{sum(map(len, by_effect.values()))}; peer: TF-IDF's nearest collection; "
                 f"{beside}",
             )
         )
@@ -593,30 +613,25 @@ class Measurement:
 
         def measured() -> list[dict[str, Any]]:
             found = []
-            for window in collection.test_windows.tolist():
+            for place, window in enumerate(collection.test_windows.tolist()):
                 shares_TE, _ = self.engine.shares_of(window, experts=self.everyone)
-                together = self.engine.score(window, experts=self.everyone)
-                without = {
-                    n: self.engine.score(window, experts=tuple(h for h in self.everyone if h != d))
-                    for n, d in self.hashes.items()
-                }
+                effects_TE = None
+                if place < WINDOWS_OF_EFFECT:
+                    effects_TE = effect(self.engine, window, self.everyone)
                 for begin in range(0, len(window) - STRETCH + 1, STRETCH):
                     where = slice(begin, begin + STRETCH)
-                    # The first token has no log-probability.
-                    told = slice(max(0, begin - 1), begin + STRETCH - 1)
-                    found.append(
-                        {
-                            "text": self.tokenizer.decode(window[where]),
-                            "shares": self.by_name(shares_TE[where].mean(axis=0)),
-                            "effect": {
-                                n: float((together - lone)[told].mean())
-                                for n, lone in without.items()
-                            },
-                        }
-                    )
+                    told = {
+                        "text": self.tokenizer.decode(window[where]),
+                        "shares": self.by_name(shares_TE[where].mean(axis=0)),
+                    }
+                    if effects_TE is not None:
+                        # The first token has no log-probability.
+                        spoken = effects_TE[max(0, begin - 1) : begin + STRETCH - 1]
+                        told["effect"] = self.by_name(spoken.mean(axis=0))
+                    found.append(told)
             return found
 
-        key = self.key(name=name, tokens=self.wanted.test_tokens)
+        key = self.key(name=name, **self.measured_on)
         return self.cells.get(f"voice-{name}", key, measured)
 
     def by_name(self, values_E: np.ndarray) -> dict[str, float]:
@@ -679,7 +694,11 @@ class Measurement:
                     ]
             return {"silent": silent}
 
-        return self.cells.get("crossed", self.key(tokens=self.wanted.test_tokens), measured)
+        return self.cells.get(
+            "crossed",
+            self.key(**self.measured_on),
+            measured,
+        )
 
     # Collections that look alike
 
@@ -710,7 +729,7 @@ class Measurement:
                 ]
             return {"pairs": pairs, "named": rows}
 
-        key = self.key(look_alike=expert.hash, tokens=self.wanted.test_tokens)
+        key = self.key(look_alike=expert.hash, **self.measured_on)
         result = self.cells.get("contested", key, measured)
         rows = result["named"]
         right = {name: [name in named for named in row] for name, row in rows.items()}
@@ -796,15 +815,11 @@ def sentences_of(text: str) -> list[str]:
     return found[::step][:SENTENCES_PER_NOTE]
 
 
-def quoted(answer: Answer) -> str:
-    return " ".join(sentence.text for sentence in answer.sentences)
-
-
-def is_correct(text: str | None, answer: Answer, item: dict[str, Any]) -> bool:
+def is_correct(text: str, answer: Answer, item: dict[str, Any]) -> bool:
     """The fact is in the answer; or there is none in the notes and the answer says so."""
     if not item["answerable"]:
         return answer.abstained
-    return bool(text) and holds_fact(text, item)
+    return holds_fact(text, item)
 
 
 def library_of(work: Path, collection: Collection) -> Library:
@@ -842,6 +857,7 @@ def main() -> None:
     parser.add_argument("--only", help=f"some of {','.join(GROUPS)}")
     parser.add_argument("--tokens", type=int, default=30_000, help="learnt of each collection")
     parser.add_argument("--test-tokens", type=int, default=8_192, help="of each collection")
+    parser.add_argument("--windows", type=int, default=24, help="of 256 of these, measured on")
     parser.add_argument("--other-tokens", type=int, default=8_192, help="of each genre")
     parser.add_argument("--items", type=int, default=500, help="of each suite")
     parser.add_argument("--collections", type=int, default=len(SIX))
