@@ -29,7 +29,7 @@ from tramontane.experts.learn import LearnSettings, learn
 from tramontane.notes.sentences import split_sentences
 from tramontane.writing.speak import ExpertInPlace, speak
 
-MOST_TOKENS = 220
+MOST_TOKENS = 160
 ITEMS = ROOT / "bench" / "instructions.json"
 # Words that one language has often and the others hardly.
 COMMON_WORDS = {
@@ -122,6 +122,8 @@ def main() -> None:
     parser.add_argument("--collection", default="recipes-public-domain")
     parser.add_argument("--tokens", type=int, default=8_192, help="learnt at most")
     parser.add_argument("--public-tokens", type=int, default=1_024, help="of each genre")
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--cache", type=Path, default=ROOT / ".bench-cache")
     parser.add_argument("--show", action="store_true", help="print replies that differ")
@@ -129,9 +131,7 @@ def main() -> None:
     torch.set_num_threads(wanted.threads)
     checkpoint = open_checkpoint(wanted.model)
     tokenizer, cells = checkpoint.tokenizer(), Cells(wanted.cache / "cells")
-    expert = learnt(wanted, checkpoint, cells)
     engine = Engine(NativeRuntime(checkpoint, threads=wanted.threads))
-    engine.add_expert(expert.hash, expert.tensors)
     items = json.loads(ITEMS.read_text(encoding="utf-8"))
 
     def reply(prompt: str, experts: tuple[ExpertInPlace, ...]) -> dict[str, Any]:
@@ -144,15 +144,24 @@ def main() -> None:
         return [reply(item["prompt"], experts) for item in items]
 
     key = {"base": checkpoint.sha256, "items": items, "tokens": MOST_TOKENS}
+    without = cells.get("followed-without", key, lambda: replies(()))
+    expert = learnt(wanted, checkpoint, cells)
+    engine.add_expert(expert.hash, expert.tensors)
     in_place = (ExpertInPlace(expert.name, expert.hash),)
     within = cells.get("followed-with", key | {"expert": expert.hash}, lambda: replies(in_place))
-    without = cells.get("followed-without", key, lambda: replies(()))
     write_results("instructions", claims(items, within, without, expert, wanted.show))
 
 
 def learnt(wanted: argparse.Namespace, checkpoint, cells: Cells) -> Expert:
-    collection = read_collection(wanted.collection, checkpoint.tokenizer(), wanted.tokens, 2_048)
-    settings = LearnSettings(max_tokens=wanted.tokens, public_tokens_per_genre=wanted.public_tokens)
+    # More notes than are learnt from: those held out show whether the gain is sure.
+    tokenizer = checkpoint.tokenizer()
+    collection = read_collection(wanted.collection, tokenizer, 4 * wanted.tokens, 2_048)
+    settings = LearnSettings(
+        max_tokens=wanted.tokens,
+        public_tokens_per_genre=wanted.public_tokens,
+        epochs=wanted.epochs,
+        learning_rate=wanted.rate,
+    )
     key = {"notes": [n.sha256 for n in collection.learnt], "base": checkpoint.sha256} | {
         "settings": str(settings)
     }
