@@ -71,7 +71,6 @@ ROOT = Path(__file__).parents[1]
 NEVER_LEARNT = ("til-simonw", "policies-basecamp", "bread-code", "equity-compensation")
 STRETCH = 64
 WINDOW_TOKENS = 512
-SWEPT_OURS, SWEPT_PEFT = (0.5, 1.0, 2.0), (1e-3, 2e-3, 4e-3)
 SENTENCES_PER_NOTE, MAX_NOTES_WRITTEN = 4, 10
 # The effect takes a pass for each expert.
 WINDOWS_OF_EFFECT = 2
@@ -218,10 +217,12 @@ class Measurement:
         """Both swept on the first collections; elsewhere each with the rate that did best there."""
         swept = self.names[: self.wanted.swept]
         ours_rate = best_rate(
-            SWEPT_OURS, lambda rate: [self.ours_torch(name, rate)["early_stop"] for name in swept]
+            self.wanted.our_factors,
+            lambda rate: [self.ours_torch(name, rate)["early_stop"] for name in swept],
         )
         peft_rate = best_rate(
-            SWEPT_PEFT, lambda rate: [self.peft_lora(name, rate)["early_stop"] for name in swept]
+            self.wanted.peft_rates,
+            lambda rate: [self.peft_lora(name, rate)["early_stop"] for name in swept],
         )
         ours = {name: self.ours_torch(name, ours_rate)["test"] for name in self.names}
         peft = {name: self.peft_lora(name, peft_rate) for name in self.names}
@@ -231,8 +232,8 @@ class Measurement:
         note = (
             f"mean of {len(ratios)} ratios of perplexity, PyTorch, same windows, epochs and early "
             f"stop; rank {peft[self.names[0]]['rank']}; rates swept on {', '.join(swept)}: ours "
-            f"{[f * default for f in SWEPT_OURS]} took {ours_rate * default:g}, PEFT's "
-            f"{list(SWEPT_PEFT)} took {peft_rate:g}; {beside}"
+            f"{[f * default for f in self.wanted.our_factors]} took {ours_rate * default:g}, PEFT's "
+            f"{self.wanted.peft_rates} took {peft_rate:g}; {beside}"
         )
         ours_mean = statistics.mean(map(math.exp, ours.values()))
         peft_mean = statistics.mean(math.exp(row["test"]) for row in peft.values())
@@ -861,6 +862,9 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=500, help="of each suite")
     parser.add_argument("--collections", type=int, default=len(SIX))
     parser.add_argument("--swept", type=int, default=2, help="collections that rates are swept on")
+    factors, rates = [0.5, 1.0, 2.0], [1e-3, 2e-3, 4e-3]
+    parser.add_argument("--our-factors", type=float, nargs="+", default=factors)
+    parser.add_argument("--peft-rates", type=float, nargs="+", default=rates)
     parser.add_argument("--rounds", type=int, default=22)
     wanted = parser.parse_args()
     measurement = Measurement(wanted)
