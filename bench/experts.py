@@ -231,8 +231,8 @@ class Measurement:
         default = self.settings().learning_rate
         note = (
             f"mean of {len(ratios)} ratios of perplexity, PyTorch, same windows, epochs and early "
-            f"stop; rank {peft[self.names[0]]['rank']}; rates swept on {', '.join(swept)}: ours "
-            f"{[f * default for f in self.wanted.our_factors]} took {ours_rate * default:g}, PEFT's "
+            f"stop; rank {peft[self.names[0]]['rank']}; rates swept on {', '.join(swept)}: "
+            f"ours {[f * default for f in self.wanted.our_factors]} took {ours_rate * default:g}, PEFT's "
             f"{self.wanted.peft_rates} took {peft_rate:g}; {beside}"
         )
         ours_mean = statistics.mean(map(math.exp, ours.values()))
