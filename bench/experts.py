@@ -232,8 +232,8 @@ class Measurement:
         note = (
             f"mean of {len(ratios)} ratios of perplexity, PyTorch, same windows, epochs and early "
             f"stop; rank {peft[self.names[0]]['rank']}; rates swept on {', '.join(swept)}: "
-            f"ours {[f * default for f in self.wanted.our_factors]} took {ours_rate * default:g}, PEFT's "
-            f"{self.wanted.peft_rates} took {peft_rate:g}; {beside}"
+            f"ours {[f * default for f in self.wanted.our_factors]} took {ours_rate * default:g}, "
+            f"PEFT's {self.wanted.peft_rates} took {peft_rate:g}; {beside}"
         )
         ours_mean = statistics.mean(map(math.exp, ours.values()))
         peft_mean = statistics.mean(math.exp(row["test"]) for row in peft.values())
