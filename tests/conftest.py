@@ -1,6 +1,7 @@
 """What tests share: the embedded base and the real notes, where they can be had."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from tramontane.errors import PullError
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+# Started in a shell's background Python ignores Ctrl-C, and so would every command a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 # Pulled once and kept beside the virtual environment, where git doesn't look.

@@ -177,7 +177,8 @@ def described(operation: Operation) -> dict[str, Any]:
     reply = ref(operation.reply) if operation.reply else {}
     content: dict[str, Any] = {operation.type: {"schema": reply}}
     if operation.streams:
-        content[EVENTS] = {"schema": {"type": "string"}}
+        # A schema here would be read as that of each event.
+        content[EVENTS] = {"schema": {}}
     responses: dict[str, Any] = {
         str(operation.status): {"description": TEXTS[operation.status], "content": content}
     }
