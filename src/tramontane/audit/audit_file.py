@@ -20,7 +20,7 @@ from typing import Any
 
 from tramontane.audit.scored import Scored, scored_of
 from tramontane.errors import AuditError
-from tramontane.files import writing_whole
+from tramontane.files import BROKEN_ZIP, writing_whole
 
 FORMAT = "tramontane-audit/1"
 MANIFEST, REPORT = "audit.json", "report.html"
@@ -83,7 +83,7 @@ def read_member(path: Path, name: str) -> bytes:
             return (path / name).read_bytes()
         with zipfile.ZipFile(path) as archive:
             return archive.read(name)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (*BROKEN_ZIP, KeyError) as error:
         raise AuditError(f"{path}: has no readable {name} ({error})") from None
 
 

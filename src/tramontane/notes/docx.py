@@ -6,10 +6,10 @@ The XML is read as a stream: no document type, no entity, nothing fetched, nothi
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Callable
 from xml.parsers import expat
 
+from tramontane.files import BROKEN_ZIP
 from tramontane.notes.marks import HAS_SCHEME
 from tramontane.notes.note import Reading
 from tramontane.notes.page_text import PageText
@@ -19,15 +19,6 @@ MAX_PARTS = 10_000
 MAX_DEPTH = 500
 CHUNK_BYTES = 256 * 1024
 MAIN = "word/document.xml"
-# What zipfile raises for files that are damaged, locked, or packed in a way it doesn't know.
-BROKEN_ZIP = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    NotImplementedError,
-)
 HEADING_NAME = re.compile(r"heading (\d)", re.IGNORECASE)
 
 
@@ -40,6 +31,8 @@ def read_docx(data: bytes) -> Reading:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _read(archive)
+    except DocxError:
+        raise
     except BROKEN_ZIP as error:
         raise DocxError(f"not a docx file, or a damaged one ({error})") from None
 
