@@ -1,10 +1,12 @@
 """A fake desk, and a client whose requests come from the page itself."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fake_desk import FakeDesk
-from running_server import HOME, PORT
+from fake_jobs import FakeJobs
+from running_server import HOME, PORT, running
 from starlette.testclient import TestClient
 
 from tramontane.server.app import Access, make_app
@@ -22,3 +24,39 @@ def client(desk: FakeDesk) -> Iterator[TestClient]:
     headers = {"Origin": HOME}
     with TestClient(app, base_url=HOME, headers=headers, raise_server_exceptions=False) as client:
         yield client
+
+
+# One browser for a module only: playwright's event loop would be in the way of later tests.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from browser_visit import CHROMIUM, playwright
+
+    if CHROMIUM is None:
+        pytest.skip("no chromium here: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any, desk: FakeDesk) -> Iterator[Any]:
+    """Whatever the test did: the console is quiet, and no other host was asked for anything."""
+    from browser_visit import PATIENCE_SECONDS, Visit
+
+    jobs = FakeJobs()
+    with running(desk, jobs=jobs) as server:
+        context = browser.new_context(reduced_motion="reduce")
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_SECONDS * 1000)
+        visit = Visit(page, desk, jobs, server)
+        page.on("console", lambda said: visit.complaints.append(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: visit.complaints.append(f"error: {error}"))
+        page.on("request", lambda request: visit.addresses.append(request.url))
+        yield visit
+        was_attacked = page.evaluate("window.wasAttacked")
+        context.close()
+        assert visit.complaints == []
+        own = (server.address, f"blob:{server.address}")
+        assert [at for at in visit.addresses if not at.startswith(own)] == []
+        assert was_attacked is None

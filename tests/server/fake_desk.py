@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tramontane.errors import Busy, LibraryError, NotesError, NotFound, RequestError
+from tramontane.errors import Busy, ExpertError, LibraryError, NotesError, NotFound, RequestError
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
 from tramontane.notes.note import Skipped
 from tramontane.server.desk import ExpertCard, Status
@@ -50,6 +50,28 @@ EXAMPLES = [
     "When did I lift the garlic?",
 ]
 
+MANIFEST = {
+    "seed": 0,
+    "owner": "Ada",
+    "licence": "",
+    "base": {"name": "SmolLM2-135M", "sha256": "b1" * 32},
+    "notes": {"number": 402, "tokens": 96_000},
+    "held_out": {"notes": 20, "perplexity_before": 24.0, "perplexity_after": 18.0},
+    "gates": {"own_held_out": 0.83, "public": {"code": 0.004, "chat_turns": 0.02}},
+    "layers_moved": {"20": {"moved": 0.051}},
+}
+LARGE = {
+    "what": "hf:big/Mixture",
+    "kind": "mixture of 8 base experts",
+    "parameters": 46.7e9,
+    "download_bytes": 93.4e9,
+    "memory_bytes": 94.6e9,
+    "licence": "Apache-2.0",
+    "remark": "writes well",
+    "obstacle": "needs 94.6 GB of memory",
+    "is_here": False,
+}
+
 
 def stored(collection: str, path: str, text: str) -> StoredNote:
     title = text.splitlines()[0].removeprefix("# ")
@@ -69,7 +91,7 @@ def card(name: str, *, is_withdrawn: bool = False, num_notes: int = 402) -> Expe
         perplexity_after=18.0,
         own_open_rate=0.83,
         public_open_rate=0.012,
-        manifest={"seed": 0},
+        manifest=MANIFEST,
     )
 
 
@@ -306,6 +328,56 @@ class FakeDesk:
     def restore(self, name: str) -> ExpertCard:
         self.cards[name] = replace(self.find(name), is_in_place=True, is_withdrawn=False)
         return self.cards[name]
+
+    def pack(self, name: str, owner: str, licence: str) -> tuple[str, bytes]:
+        self.find(name)
+        if not licence:
+            raise ExpertError(f"{name}: nobody said its licence; whoever gets the file must know")
+        return f"{name}.safetensors", f"{name} by {owner}, {licence}".encode()
+
+    def forgetting(self, name: str) -> dict[str, Any]:
+        self.find(name)
+        return {
+            "name": name,
+            "mixtures": ["default"],
+            "files": [f"/experts/{name}.safetensors"],
+            "num_file_bytes": 8_800_000,
+            "library": {"notes": 3, "passages": 9, "jobs": 1},
+            "out_of_reach": ["the folder of notes itself", "backups"],
+        }
+
+    def forget(self, name: str) -> dict[str, Any]:
+        told = self.forgetting(name)
+        del self.cards[name]
+        return told
+
+    def models(self) -> dict[str, Any]:
+        small = LARGE | {
+            "what": "hf:small/Model",
+            "kind": "dense",
+            "parameters": 362e6,
+            "download_bytes": 724e6,
+            "memory_bytes": 1.2e9,
+            "remark": "between the two",
+            "obstacle": "",
+        }
+        return {
+            "machine": {"cores": 2, "memory_bytes": 8e9, "free_disk_bytes": 50e9},
+            "recommended": "hf:small/Model",
+            "choices": [LARGE, small],
+            "here": [
+                {
+                    "name": "SmolLM2-135M",
+                    "family": "llama",
+                    "parameters": 134_515_008,
+                    "bytes": 92_900_000,
+                    "licence": "Apache-2.0",
+                    "sha256": "b1" * 32,
+                    "is_in_use": True,
+                    "check": {"num_right": 3, "num_questions": 20, "passed": False},
+                }
+            ],
+        }
 
 
 def hit_of(note: StoredNote, number: int, line: str, score: float) -> Hit:

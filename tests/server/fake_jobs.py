@@ -7,6 +7,8 @@ from typing import Any
 from tramontane.errors import NotFound, RequestError
 from tramontane.library.jobs import Job, JobLine
 
+KINDS = ("pull", "sync", "learn", "plan", "check", "overlap", "add")
+
 
 class FakeJobs:
     def __init__(self):
@@ -15,7 +17,7 @@ class FakeJobs:
         self.asked: list[tuple[str, Any]] = []
 
     def start(self, kind: str, arguments: Mapping[str, Any]) -> Job:
-        if kind not in ("pull", "sync", "learn"):
+        if kind not in KINDS:
             raise RequestError(f"there is no job {kind!r}")
         self.asked.append((kind, dict(arguments)))
         number = len(self.jobs) + 1
@@ -29,6 +31,14 @@ class FakeJobs:
     def say(self, number: int, text: str) -> None:
         line = JobLine(len(self.said[number]) + 1, "2026-01-01T00:00:00", text)
         self.said[number].append(line)
+
+    def report(self, number: int, what: str, done: int) -> None:
+        """Tells how far a job is, of ten."""
+        self.jobs[number] = replace(self.jobs[number], what=what, done=done)
+
+    def end(self, number: int, result: Any = None, error: str | None = None) -> None:
+        state = "failed" if error else "done"
+        self.jobs[number] = replace(self.jobs[number], state=state, result=result, error=error)
 
     def ls(self) -> Sequence[Job]:
         return list(self.jobs.values())

@@ -1,88 +1,16 @@
 """The page in a real browser, by role and name: what a person can do, and what can't happen."""
 
 import re
-import shutil
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
-from fake_desk import EXAMPLES, FakeDesk, stored
-from running_server import Running, running
+from browser_visit import NARROW, PATIENCE_SECONDS, WIDE, Visit, expect, forgive
+from fake_desk import EXAMPLES, stored
 
 from tramontane.writing.events import Sentence
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-expect = playwright.expect
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium here: apt-get install chromium"
-)
-
-PATIENCE_SECONDS = 20
-WIDE = {"width": 1440, "height": 900}
-NARROW = {"width": 360, "height": 740}
-
-
-# One browser for this module only: playwright's event loop would be in the way of later tests.
-@pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@dataclass
-class Visit:
-    """A page with a fake desk behind it; `complaints` are what the browser's console said."""
-
-    page: "playwright.Page"
-    desk: FakeDesk
-    server: Running
-    complaints: list[str] = field(default_factory=list)
-    addresses: list[str] = field(default_factory=list)
-
-    def open(self, place: str = "", size: dict[str, int] = WIDE) -> "playwright.Page":
-        self.page.set_viewport_size(size)
-        self.page.goto(f"{self.server.address}{place}")
-        return self.page
-
-    def ask(self, question: str) -> None:
-        self.page.get_by_label("Your question").fill(question)
-        self.page.keyboard.press("Enter")
-        heading = self.page.get_by_role("heading", name=question, exact=True)
-        expect(heading).to_be_visible()
-
-    def named(self, role: str, name: str) -> "playwright.Locator":
-        return self.page.get_by_role(role, name=name, exact=True)
-
-
-@pytest.fixture
-def visit(browser: "playwright.Browser", desk: FakeDesk) -> Iterator[Visit]:
-    """Whatever the test did: the console is quiet, and no other host was asked for anything."""
-    with running(desk) as server:
-        context = browser.new_context(reduced_motion="reduce")
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_SECONDS * 1000)
-        visit = Visit(page, desk, server)
-        page.on("console", lambda said: visit.complaints.append(f"{said.type}: {said.text}"))
-        page.on("pageerror", lambda error: visit.complaints.append(f"error: {error}"))
-        page.on("request", lambda request: visit.addresses.append(request.url))
-        yield visit
-        was_attacked = page.evaluate("window.wasAttacked")
-        context.close()
-        assert visit.complaints == []
-        elsewhere = [at for at in visit.addresses if not at.startswith(server.address)]
-        assert elsewhere == []
-        assert was_attacked is None
-
-
-def forgive(visit: Visit, status: int) -> None:
-    """Chromium reports every answer with an error status; such a one was asked for here."""
-    wanted = [said for said in visit.complaints if f"status of {status}" in said]
-    assert wanted
-    visit.complaints = [said for said in visit.complaints if said not in wanted]
+pytestmark = pytest.mark.usefixtures("browser")
 
 
 def test_an_example_is_answered_with_a_quotation_and_its_source(visit: Visit):
@@ -490,7 +418,7 @@ def test_empty_rooms_say_the_one_thing_to_do(visit: Visit):
     expect(visit.named("heading", "No notes yet")).to_be_visible()
     visit.named("link", "Experts").click()
     empty = page.get_by_role("region", name="No experts yet")
-    expect(empty).to_contain_text("tramontane learn FOLDER --as NAME")
+    expect(empty).to_contain_text("Choose a folder below")
 
 
 def test_hostile_notes_stay_text_everywhere(visit: Visit):
@@ -593,7 +521,7 @@ def test_nothing_is_wider_than_the_screen(visit: Visit, size: dict[str, int]):
     assert text.evaluate("el => el.scrollWidth <= el.clientWidth")
     page.keyboard.press("Escape")
     expect(text).to_be_hidden()
-    for place in ("Notes", "Experts"):
+    for place in ("Notes", "Experts", "Models", "Audit"):
         visit.named("link", place).click()
         expect(visit.named("heading", place)).to_be_visible()
         assert_fits()
@@ -640,7 +568,7 @@ def test_text_is_at_most_68_characters_wide(visit: Visit):
     assert 45 <= widest <= 72
 
 
-@pytest.mark.parametrize("place", ["#/ask", "#/notes", "#/experts"])
+@pytest.mark.parametrize("place", ["#/ask", "#/notes", "#/experts", "#/models", "#/audit"])
 def test_everything_has_a_role_and_a_name(visit: Visit, place: str):
     page = visit.open(place)
     expect(page.get_by_role("heading", level=1)).to_have_count(1)

@@ -2,18 +2,23 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tramontane import __version__
 from tramontane.cli.experts import withdraw_with_proof
+from tramontane.cli.forget import forget, preview
 from tramontane.cli.notes import add_and_sync
 from tramontane.cli.parts import Parts
+from tramontane.cli.sharing import pack_for_others
+from tramontane.cli.start import choices_here
 from tramontane.errors import NotFound
 from tramontane.experts.shelf import ExpertRecord
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
 from tramontane.server.desk import ExpertCard, Report, Status
 from tramontane.writing.events import Event
+from tramontane.writing.writers_check import known_check
 
 EXAMPLES = (
     "How tall must the fleece walls be to keep the fly off my carrots?",
@@ -122,6 +127,42 @@ class RealDesk:
         with self.changing:
             record, _ = self.parts.shelf.restore(name)
         return card_of(record, {voice.hash for voice in self.parts.voices()})
+
+    def pack(self, name: str, owner: str, licence: str) -> tuple[str, bytes]:
+        record, packed = pack_for_others(self.parts, name, owner=owner, licence=licence)
+        return record.path.name, packed.data
+
+    def forgetting(self, name: str) -> dict[str, Any]:
+        return preview(self.parts, name).as_json()
+
+    def forget(self, name: str) -> dict[str, Any]:
+        with self.changing:
+            return forget(self.parts, name).as_json()
+
+    def models(self) -> dict[str, Any]:
+        parts = self.parts
+        in_use = parts.settings.base
+        return choices_here(parts) | {
+            "here": [
+                {
+                    "name": record.name,
+                    "family": record.family,
+                    "parameters": record.parameters,
+                    "bytes": record.num_bytes,
+                    "licence": record.licence,
+                    "sha256": record.sha256,
+                    "is_in_use": in_use in (record.name, record.source, str(record.path)),
+                    "check": check_said(parts, record.sha256),
+                }
+                for record in parts.store.ls()
+            ]
+        }
+
+
+def check_said(parts: Parts, sha256: str) -> dict[str, Any] | None:
+    """Returns what the writer's check said of a base; None where it was never run."""
+    check = known_check(parts.checks_folder, sha256)
+    return None if check is None else asdict(check) | {"passed": check.passed}
 
 
 def card_of(record: ExpertRecord, in_place: set[str]) -> ExpertCard:

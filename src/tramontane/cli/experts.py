@@ -23,7 +23,8 @@ from tramontane.cli.sharing import (
 from tramontane.errors import ExpertError
 from tramontane.experts.certificate import Certificate, certify
 from tramontane.experts.proof_plot import proof_svg
-from tramontane.experts.shelf import CERTIFICATE_SUFFIX, Withdrawal
+from tramontane.experts.shelf import CERTIFICATE_SUFFIX, ExpertRecord, Withdrawal
+from tramontane.experts.verify import Verified
 from tramontane.files import sha256_of, write_whole
 
 Name = Annotated[str, typer.Argument(help="An expert's name, or 8 digits of its hash.")]
@@ -126,23 +127,36 @@ def add(
     Example: tramontane experts add recipes.safetensors
     """
     with opened(context.obj) as parts:
-        verified = verified_file(parts, file, measures=not no_measure, is_quiet=as_json)
-        expert = verified.expert
-        here = {r.name: r.hash for r in parts.shelf.ls() if not r.is_withdrawn}
-        if not replace and here.get(expert.name, expert.hash) != expert.hash:
-            raise ExpertError(
-                f"{file}: there is another expert {expert.name!r} on the shelf; --replace lets "
-                "this one take its place"
-            )
-        record = parts.shelf.add(expert)
-        mixture = parts.shelf.put_in_place(record, parts.mixture())
+        verified, record = add_verified(
+            parts, file, replace=replace, measures=not no_measure, is_quiet=as_json
+        )
         contested = recognise(parts, record, is_quiet=as_json)
     if as_json:
         say_json({**asdict(record), "contested_with": contested})
     else:
         show_verified(verified)
-        say(f"{record.name} is in place in mixture {mixture.name}")
+        say(f"{record.name} is in place in mixture {parts.settings.mixture}")
         say_contested(record, contested)
+
+
+def add_verified(
+    parts: Parts, file: Path, *, replace: bool, measures: bool = True, is_quiet: bool = False
+) -> tuple[Verified, ExpertRecord]:
+    """Checks an expert's file, then puts it on the shelf and in place.
+
+    Raises ExpertError for a file that is wrong, or where another expert has its name.
+    """
+    verified = verified_file(parts, file, measures=measures, is_quiet=is_quiet)
+    expert = verified.expert
+    here = {r.name: r.hash for r in parts.shelf.ls() if not r.is_withdrawn}
+    if not replace and here.get(expert.name, expert.hash) != expert.hash:
+        raise ExpertError(
+            f"{file}: there is another expert {expert.name!r} on the shelf; --replace lets "
+            "this one take its place"
+        )
+    record = parts.shelf.add(expert)
+    parts.shelf.put_in_place(record, parts.mixture())
+    return verified, record
 
 
 @app.command("withdraw")

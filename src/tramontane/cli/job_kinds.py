@@ -1,18 +1,28 @@
 """What can be done as a job: its name, its arguments, what does it, and in which lane it runs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tramontane.checkpoint.pull import pull
+from tramontane.cli.experts import add_verified
 from tramontane.cli.learn import learn_and_place
 from tramontane.cli.notes import add_and_sync
-from tramontane.cli.overlap import recognise
+from tramontane.cli.overlap import (
+    as_told,
+    keep_look_alikes,
+    overlap_of,
+    recognise,
+    records_in_place,
+)
 from tramontane.cli.parts import Parts
+from tramontane.cli.plan import plan_of
+from tramontane.cli.start import check_base
 from tramontane.errors import RequestError
+from tramontane.experts.overlap import ADVICE
 
 Report = Callable[[str, int, int], None]
 # What computes runs one at a time; what waits for the network runs beside it.
@@ -46,6 +56,29 @@ class LearnArguments(Arguments):
     licence: str = Field("", max_length=200)
     max_tokens: int = Field(100_000, ge=1_000)
     apart: bool = False
+
+
+class PlanArguments(Arguments):
+    """Of a learning; `folder` may be left out for a collection that is known."""
+
+    name: str = Field("", max_length=200)
+    folder: Path | None = None
+    max_tokens: int = Field(100_000, ge=1_000)
+
+
+class CheckArguments(Arguments):
+    """`base` is the one in use if left out."""
+
+    base: str | None = Field(None, max_length=4_096)
+
+
+class OverlapArguments(Arguments):
+    pass
+
+
+class AddArguments(Arguments):
+    file: Path
+    replace: bool = False
 
 
 def do_pull(parts: Parts, asked: PullArguments, report: Report) -> dict[str, Any]:
@@ -91,6 +124,40 @@ def do_learn(parts: Parts, asked: LearnArguments, report: Report) -> dict[str, A
     }
 
 
+def do_plan(parts: Parts, asked: PlanArguments, report: Report) -> dict[str, Any]:
+    folder = asked.folder or parts.library.collection(asked.name).folder
+    report("trying a few steps", 0, 1)
+    return asdict(plan_of(parts, folder, asked.max_tokens))
+
+
+def do_check(parts: Parts, asked: CheckArguments, report: Report) -> dict[str, Any]:
+    if asked.base is not None:
+        parts = Parts(parts.settings.model_copy(update={"base": asked.base}))
+    result = check_base(parts, report)
+    return asdict(result) | {"base": parts.checkpoint.name, "passed": result.passed}
+
+
+def do_overlap(parts: Parts, _asked: OverlapArguments, report: Report) -> dict[str, Any]:
+    records = records_in_place(parts)
+    if not records:
+        return {"experts": {}, "pairs": []}
+    overlap = overlap_of(parts, records, report)
+    keep_look_alikes(parts, records, overlap)
+    told = as_told(overlap)
+    return told | {"pairs": [pair | {"says": ADVICE[pair["advice"]]} for pair in told["pairs"]]}
+
+
+def do_add(parts: Parts, asked: AddArguments, report: Report) -> dict[str, Any]:
+    report("checking the file", 0, 1)
+    verified, record = add_verified(parts, asked.file, replace=asked.replace, is_quiet=True)
+    return {
+        "expert": record.name,
+        "hash": record.hash,
+        "remarks": list(verified.remarks),
+        "contested_with": recognise(parts, record, is_quiet=True),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     arguments: type[Arguments]
@@ -115,6 +182,10 @@ KINDS = {
     "pull": JobKind(PullArguments, do_pull, NETWORK),
     "sync": JobKind(SyncArguments, do_sync, CORES),
     "learn": JobKind(LearnArguments, do_learn, CORES),
+    "plan": JobKind(PlanArguments, do_plan, CORES),
+    "check": JobKind(CheckArguments, do_check, CORES),
+    "overlap": JobKind(OverlapArguments, do_overlap, CORES),
+    "add": JobKind(AddArguments, do_add, CORES),
 }
 
 

@@ -1,6 +1,7 @@
 """experts overlap: whose gates open on whose notes; look-alikes told when an expert joins."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import typer
 
@@ -31,17 +32,9 @@ def overlap_command(context: typer.Context, as_json: AsJson = False) -> None:
         with Reporter("overlap", is_quiet=as_json) as report:
             overlap = overlap_of(parts, records, report)
         keep_look_alikes(parts, records, overlap)
-    pairs = [
-        {"experts": [one, other], "advice": overlap.advice(one, other)}
-        for place, one in enumerate(overlap.experts)
-        for other in overlap.experts[place + 1 :]
-    ]
+    told = as_told(overlap)
     if as_json:
-        openness = {
-            name: dict(zip(overlap.texts, row_C.tolist(), strict=True))
-            for name, row_C in zip(overlap.experts, overlap.openness_EC, strict=True)
-        }
-        say_json({"experts": openness, "pairs": pairs})
+        say_json(told)
         return
     say_table(
         ("expert", *overlap.texts),
@@ -53,8 +46,23 @@ def overlap_command(context: typer.Context, as_json: AsJson = False) -> None:
     for record in records:
         if record.name not in overlap.texts:
             say(f"{record.name} came without its notes; {public_text_of(record)}.")
-    for pair in pairs:
+    for pair in told["pairs"]:
         say(f"{' and '.join(pair['experts'])}: {ADVICE[pair['advice']]}.")
+
+
+def as_told(overlap: Overlap) -> dict[str, Any]:
+    """Returns each expert's mean gate on each collection, and what to do about each pair."""
+    return {
+        "experts": {
+            name: dict(zip(overlap.texts, row_C.tolist(), strict=True))
+            for name, row_C in zip(overlap.experts, overlap.openness_EC, strict=True)
+        },
+        "pairs": [
+            {"experts": [one, other], "advice": overlap.advice(one, other)}
+            for place, one in enumerate(overlap.experts)
+            for other in overlap.experts[place + 1 :]
+        ],
+    }
 
 
 def public_text_of(record: ExpertRecord) -> str:

@@ -1,15 +1,18 @@
 """plan: what a long command will take, before it is begun."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tramontane.cli.learn import asking_of, learning_modules
 from tramontane.cli.output import AsJson, say, say_json
-from tramontane.cli.parts import opened
+from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import duration, size
 from tramontane.notes.folder import read_folder
+
+if TYPE_CHECKING:
+    from tramontane.experts.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -36,20 +39,8 @@ def plan_learn(
 
     Example: tramontane plan learn ~/notes
     """
-    learning_modules()
-    from tramontane.experts.learn import LearnSettings
-    from tramontane.experts.plan import plan
-
     with opened(context.obj) as parts:
-        wanted = plan(
-            read_folder(folder).notes,
-            checkpoint=parts.checkpoint,
-            cache_folder=parts.settings.cache_folder,
-            settings=LearnSettings(max_tokens=max_tokens),
-            asking=asking_of(parts.checkpoint),
-            threads=parts.settings.threads,
-            device=parts.settings.device,
-        )
+        wanted = plan_of(parts, folder, max_tokens)
     if as_json:
         say_json({"plan": wanted})
         return
@@ -60,4 +51,21 @@ def plan_learn(
     say(
         f"Learning takes about {duration(wanted.seconds)}, {size(wanted.memory_bytes)} of memory "
         f"and {size(wanted.disk_bytes)} of disk, most of it only until it is done."
+    )
+
+
+def plan_of(parts: Parts, folder: Path, max_tokens: int) -> "Plan":
+    """Returns what learning from a folder will take; raises what `learn` would."""
+    learning_modules()
+    from tramontane.experts.learn import LearnSettings
+    from tramontane.experts.plan import plan
+
+    return plan(
+        read_folder(folder).notes,
+        checkpoint=parts.checkpoint,
+        cache_folder=parts.settings.cache_folder,
+        settings=LearnSettings(max_tokens=max_tokens),
+        asking=asking_of(parts.checkpoint),
+        threads=parts.settings.threads,
+        device=parts.settings.device,
     )

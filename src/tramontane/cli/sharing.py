@@ -10,8 +10,8 @@ from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter, size
 from tramontane.errors import ExpertError
 from tramontane.experts.expert_file import Expert
-from tramontane.experts.pack import pack_expert
-from tramontane.experts.shelf import EXPERT_SUFFIX
+from tramontane.experts.pack import Pack, pack_expert
+from tramontane.experts.shelf import EXPERT_SUFFIX, ExpertRecord
 from tramontane.experts.verify import Verified, verify
 from tramontane.files import write_whole
 from tramontane.library.records import StoredNote
@@ -39,9 +39,7 @@ def pack_command(
     Example: tramontane experts pack mine --licence CC-BY-4.0
     """
     with opened(context.obj) as parts:
-        record = parts.shelf.find(name)
-        expert = parts.shelf.read(record)
-        packed = pack_expert(expert, *notes_of(parts, record.name), licence=licence, owner=owner)
+        record, packed = pack_for_others(parts, name, licence=licence, owner=owner)
     path = out or Path(f"{record.name}{EXPERT_SUFFIX}")
     if path.exists() and path.resolve() == record.path.resolve():
         raise ExpertError(f"{path} is the expert on the shelf; say another place with -o")
@@ -60,6 +58,16 @@ def pack_command(
     say(f"{path}: {size(len(packed.data))}, {manifest['licence']}, by {manifest['owner']}")
     say(f"It carries no eight words in a row of any of {packed.num_notes_checked} notes.")
     say("Its weights were learnt from them: short stretches might still be drawn out of it.")
+
+
+def pack_for_others(
+    parts: Parts, name: str, *, licence: str, owner: str
+) -> tuple[ExpertRecord, Pack]:
+    """Returns an expert's record and its file to give away; ExpertError says why it may not go."""
+    record = parts.shelf.find(name)
+    expert = parts.shelf.read(record)
+    packed = pack_expert(expert, *notes_of(parts, record.name), licence=licence, owner=owner)
+    return record, packed
 
 
 def verify_command(

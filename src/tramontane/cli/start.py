@@ -3,17 +3,18 @@
 import os
 import shutil
 import sys
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import typer
 
 from tramontane.checkpoint.pull import pull
 from tramontane.cli.output import AsJson, say, say_json, say_table
-from tramontane.cli.parts import opened
+from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter, size
 from tramontane.native import cores_here
-from tramontane.writing.writers_check import run_writers_check, store_check
+from tramontane.writing.writers_check import CheckResult, run_writers_check, store_check
 
 # The native runtime maps the weights, no larger repacked than in the files published below.
 # Beside them it takes what bench/memory.py bounds, and keys and values of CONTEXT_TOKENS.
@@ -118,28 +119,10 @@ def start(
     Example: tramontane start --yes
     """
     with opened(context.obj) as parts:
-        home = parts.settings.home
-        home.mkdir(parents=True, exist_ok=True)
-        machine = this_machine(shutil.disk_usage(home).free)
-        here = {record.source for record in parts.store.ls()}
-        best = next((c for c in CHOICES if not machine.obstacle(c)), CHOICES[-1])
+        machine, here = this_machine(parts), {record.source for record in parts.store.ls()}
+        best = recommended(machine)
         if as_json:
-            say_json(
-                {
-                    "machine": machine,
-                    "recommended": best.what,
-                    "choices": [
-                        {
-                            "what": c.what,
-                            "parameters": c.parameters,
-                            "memory_bytes": c.memory_bytes,
-                            "obstacle": machine.obstacle(c),
-                            "is_here": c.what in here,
-                        }
-                        for c in CHOICES
-                    ],
-                }
-            )
+            say_json(choices_here(parts))
             return
         say(
             f"This machine: {machine.cores} cores, {size(machine.memory_bytes)} of memory, "
@@ -183,8 +166,7 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
     """
     with opened(context.obj) as parts:
         with Reporter(is_quiet=as_json) as report:
-            result = run_writers_check(parts.new_engine(), parts.tokenizer, report)
-        store_check(parts.checks_folder, parts.checkpoint.sha256, result)
+            result = check_base(parts, report)
         name = parts.checkpoint.name
     if as_json:
         say_json({"base": name, "passed": result.passed, "result": result})
@@ -196,9 +178,40 @@ def check(context: typer.Context, as_json: AsJson = False) -> None:
         say("`ask` and `write` quote your notes; its own words are offered apart, unchecked.")
 
 
-def this_machine(free_disk_bytes: int) -> Machine:
+def check_base(parts: Parts, report: Callable[[str, int, int], None]) -> CheckResult:
+    """Runs the writer's check on the base in use and keeps its result."""
+    result = run_writers_check(parts.new_engine(), parts.tokenizer, report)
+    store_check(parts.checks_folder, parts.checkpoint.sha256, result)
+    return result
+
+
+def this_machine(parts: Parts) -> Machine:
+    home = parts.settings.home
+    home.mkdir(parents=True, exist_ok=True)
     pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return Machine(cores_here(), pages * page_bytes, free_disk_bytes)
+    return Machine(cores_here(), pages * page_bytes, shutil.disk_usage(home).free)
+
+
+def recommended(machine: Machine) -> Choice:
+    return next((c for c in CHOICES if not machine.obstacle(c)), CHOICES[-1])
+
+
+def choices_here(parts: Parts) -> dict[str, Any]:
+    """Returns the machine, and each base that could be pulled with what stands in its way."""
+    machine, here = this_machine(parts), {record.source for record in parts.store.ls()}
+    return {
+        "machine": asdict(machine),
+        "recommended": recommended(machine).what,
+        "choices": [
+            asdict(c)
+            | {
+                "memory_bytes": c.memory_bytes,
+                "obstacle": machine.obstacle(c),
+                "is_here": c.what in here,
+            }
+            for c in CHOICES
+        ],
+    }
 
 
 def agrees(question: str) -> bool:

@@ -86,6 +86,10 @@ class LearnSettings:
         return self.epochs or (3 if num_tokens < 30_000 else 2 if num_tokens < 60_000 else 1)
 
 
+# A learning tells its loss about so often, each time the mean since the last.
+LOSSES_TOLD = 60
+
+
 class Work:
     """Counts work in layer passes per token, which take about equal time, so that an ETA holds."""
 
@@ -461,8 +465,13 @@ class Learning:
             )
         save_now_and_then = SavesNowAndThen(training, state_file)
         self.work.stage = "learning"
+        latest: list[float] = []
+        steps_between = math.ceil(self.schedule.num_steps / LOSSES_TOLD)
         while training.step < self.schedule.num_steps:
-            training.take_step(own.trunk, self.lesson.windows, self.lesson.counted)
+            latest.append(training.take_step(own.trunk, self.lesson.windows, self.lesson.counted))
+            if len(latest) == steps_between:
+                self.work.stage = f"learning, loss {np.mean(latest):.3f}"
+                latest.clear()
             self.work.add(self.step_tokens() * self.step_cost())
             if training.step % self.schedule.steps_per_epoch == 0:
                 losses_NW = self.losses(training, held_out, self.corpus.held_out, with_expert=True)

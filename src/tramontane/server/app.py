@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -36,6 +37,7 @@ from tramontane.server.wire import (
     AskBody,
     CollectionBody,
     NothingBody,
+    PackBody,
     SearchBody,
     SignInBody,
     SomeBody,
@@ -158,6 +160,10 @@ class Page:
             Route("/api/experts", self.experts),
             Route("/api/experts/{name}/withdraw", self.withdraw, methods=["POST"]),
             Route("/api/experts/{name}/restore", self.restore, methods=["POST"]),
+            Route("/api/experts/{name}/pack", self.pack, methods=["POST"]),
+            Route("/api/experts/{name}/forgetting", self.forgetting),
+            Route("/api/experts/{name}/forget", self.forget, methods=["POST"]),
+            Route("/api/models", self.models),
             Route("/api/sign-in", self.sign_in, methods=["POST"]),
         ]
 
@@ -256,6 +262,25 @@ class Page:
         await self.body_of(request, NothingBody)
         name = request.path_params["name"]
         return as_json({"expert": await run_in_threadpool(self.desk.restore, name)})
+
+    async def pack(self, request: Request) -> Response:
+        asked = await self.body_of(request, PackBody)
+        file, data = await run_in_threadpool(
+            self.desk.pack, request.path_params["name"], asked.owner, asked.licence
+        )
+        headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(file)}"}
+        return Response(data, media_type="application/octet-stream", headers=headers)
+
+    async def forgetting(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        return as_json(await run_in_threadpool(self.desk.forgetting, name))
+
+    async def forget(self, request: Request) -> Response:
+        await self.body_of(request, NothingBody)
+        return as_json(await run_in_threadpool(self.desk.forget, request.path_params["name"]))
+
+    async def models(self, _request: Request) -> Response:
+        return as_json(await run_in_threadpool(self.desk.models))
 
 
 def progress_to(emit: Emit) -> Report:

@@ -92,3 +92,17 @@ class Desk(Protocol):
         an expert that was in no mixture of this base, where there is nothing to prove."""
 
     def restore(self, name: str) -> ExpertCard: ...
+
+    def pack(self, name: str, owner: str, licence: str) -> tuple[str, bytes]:
+        """Returns a file's name and bytes, checked to carry no text of the expert's notes."""
+
+    def forgetting(self, name: str) -> dict[str, Any]:
+        """Returns what forgetting an expert and its collection would remove: cli/forget.py's
+        JSON."""
+
+    def forget(self, name: str) -> dict[str, Any]:
+        """Removes them for good; returns what was removed, as `forgetting` would have said it."""
+
+    def models(self) -> dict[str, Any]:
+        """Returns {"machine", "choices", "here"}: what could be pulled and whether it fits, the
+        bases that are here, which of them is in use, and what the writer's check said of each."""

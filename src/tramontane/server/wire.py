@@ -73,6 +73,13 @@ class SignInBody(Body):
     key: str = Field(max_length=200)
 
 
+class PackBody(Body):
+    """Left empty, owner and licence are those that the expert's manifest says."""
+
+    owner: str = Field("", max_length=200)
+    licence: str = Field("", max_length=200)
+
+
 class NothingBody(Body):
     pass
 

@@ -43,6 +43,16 @@ export async function post(path, body = {}) {
   return (await send(path, posted(body))).json();
 }
 
+// Posts, and hands the answer to the browser as a file.
+export async function download(path, body, name) {
+  const address = URL.createObjectURL(await (await send(path, posted(body))).blob());
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(address);
+}
+
 // Yields [name, data] for each event of a stream; ends quietly when `signal` aborts.
 export async function* events(path, body, signal) {
   let response;

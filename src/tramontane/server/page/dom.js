@@ -25,6 +25,7 @@ const OWN_PROPERTIES = {
   sources: 1,
   expert: 1,
   collection: 1,
+  job: 1,
   certificate: 1,
   notes: 1,
   value: 1,

@@ -1,13 +1,13 @@
 // The address is the place: #/ask/3?note=garden/garlic.md&collection=garden&first=3&last=5. Back
 // and forward work because every screen and every opened note is an address.
 
-const SCREENS = ["ask", "notes", "experts"];
+import { PLACES } from "/places.js";
 
 export function place(hash = location.hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [screen, ...rest] = path.split("/").map(decodeURIComponent);
   return {
-    screen: SCREENS.includes(screen) ? screen : "ask",
+    screen: screen in PLACES ? screen : "ask",
     rest,
     query: new URLSearchParams(query),
   };

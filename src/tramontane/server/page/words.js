@@ -9,6 +9,23 @@ export const percent = (share) => {
 export const count = (number, one, many = `${one}s`) =>
   `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
+const scaled = (value, units, base) => {
+  let place = 0;
+  for (; value >= base && place < units.length - 1; place += 1) value /= base;
+  return `${value.toFixed(value < 10 && place ? 1 : 0)} ${units[place]}`;
+};
+
+export const bytes = (value) => scaled(value, ["B", "kB", "MB", "GB", "TB"], 1000);
+
+export const parameters = (value) =>
+  `${scaled(value / 1e6, ["million", "billion"], 1000)} parameters`;
+
+export const duration = (seconds) => {
+  if (seconds < 90) return count(Math.max(1, Math.round(seconds)), "second");
+  if (seconds < 5400) return count(Math.round(seconds / 60), "minute");
+  return count(Math.round(seconds / 3600), "hour");
+};
+
 export const lines = (first, last) => (first === last ? `line ${first}` : `lines ${first}–${last}`);
 
 export const shortHash = (hash) => (hash || "").slice(0, 12);

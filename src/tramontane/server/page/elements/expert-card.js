@@ -4,6 +4,9 @@ import { clear, make, newId } from "/dom.js";
 import { post } from "/api.js";
 import { count, percent, shortHash, surprise } from "/words.js";
 import "/elements/certificate-view.js";
+import "/elements/forget-dialog.js";
+import "/elements/pack-dialog.js";
+import "/elements/proof-plot.js";
 
 class ExpertCard extends HTMLElement {
   connectedCallback() {
@@ -20,11 +23,25 @@ class ExpertCard extends HTMLElement {
         { "aria-labelledby": id },
         make("header", {}, this.name_, this.button),
         this.body,
+        make("proof-plot", { expert: this.expert }),
+        make(
+          "div",
+          { class: "actions" },
+          this.action("Pack", () => this.packing.open(this.expert)),
+          this.action("Forget", () => this.forgetting.open(this.expert.name)),
+        ),
         this.state,
       ),
       (this.confirm = this.question()),
+      (this.forgetting = make("forget-dialog", { room: this.room })),
+      (this.packing = make("pack-dialog")),
     );
     this.update(this.expert);
+  }
+
+  action(word, act) {
+    const label = `${word} ${this.expert.name}`;
+    return make("button", { type: "button", class: "quiet", "aria-label": label, onclick: act }, word);
   }
 
   question() {
@@ -97,7 +114,8 @@ class ExpertCard extends HTMLElement {
       make(
         "p",
         { class: "place" },
-        "Hash ",
+        lineage(expert.manifest),
+        " Hash ",
         make("code", { title: expert.hash }, shortHash(expert.hash)),
       ),
     );
@@ -147,6 +165,14 @@ class ExpertCard extends HTMLElement {
       this.button.focus();
     }
   }
+}
+
+function lineage({ owner, licence, base, notes }) {
+  const learnt = notes?.tokens ? `, ${notes.tokens.toLocaleString("en")} tokens` : "";
+  const whose = owner ? `By ${owner}` : "Nobody said whose it is";
+  const terms = licence ? `under ${licence}` : "no licence was said";
+  const on = base ? `; learnt on ${base.name} ${shortHash(base.sha256)}${learnt}` : "";
+  return `${whose}, ${terms}${on}.`;
 }
 
 customElements.define("expert-card", ExpertCard);

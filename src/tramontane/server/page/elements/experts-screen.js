@@ -1,7 +1,10 @@
 // Experts: what was learnt from which notes, how well, and taking it back.
 
 import { clear, make } from "/dom.js";
+import "/elements/add-expert.js";
 import "/elements/expert-card.js";
+import "/elements/expert-overlap.js";
+import "/elements/learn-form.js";
 
 class ExpertsScreen extends HTMLElement {
   connectedCallback() {
@@ -19,16 +22,11 @@ class ExpertsScreen extends HTMLElement {
       make(
         "p",
         {},
-        "No expert has been learnt yet. One command does it, in minutes, on this machine:",
+        "No expert has been learnt yet. Choose a folder below; it takes minutes, on this machine. The sample notes do for a first one.",
       ),
-      make("pre", {}, make("code", {}, "tramontane learn FOLDER --as NAME")),
     );
-    this.more = make(
-      "p",
-      { class: "note" },
-      "To learn another: ",
-      make("code", {}, "tramontane learn FOLDER --as NAME"),
-    );
+    this.learn = make("learn-form", { room: this.room });
+    this.overlap = make("expert-overlap");
     this.fault = make("p", { class: "error", role: "status" });
     clear(
       this,
@@ -38,9 +36,11 @@ class ExpertsScreen extends HTMLElement {
         this.heading,
         this.lead,
         this.fault,
-        this.cards,
         this.empty,
-        this.more,
+        this.learn,
+        this.cards,
+        this.overlap,
+        make("add-expert", { room: this.room }),
       ),
     );
     this.room.addEventListener("change", () => this.render());
@@ -57,7 +57,7 @@ class ExpertsScreen extends HTMLElement {
     const sorted = [...experts].sort((one, other) => one.name.localeCompare(other.name));
     this.empty.hidden = experts.length > 0 || Boolean(error);
     this.fault.textContent = error?.message ?? "";
-    this.more.hidden = experts.length === 0;
+    this.overlap.hidden = this.room.inPlace.length === 0;
     const known = new Map([...this.cards.children].map((item) => [item.dataset.name, item]));
     const items = sorted.map((expert) => {
       const key = `${expert.name} ${expert.hash}`;

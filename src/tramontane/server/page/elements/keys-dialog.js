@@ -1,12 +1,19 @@
 // The keys, and a switch for those that are single letters.
 
 import { clear, make } from "/dom.js";
+import { PLACES } from "/places.js";
+import { list } from "/words.js";
 
 const KEYS = [
   ["/", "go to the question or search box"],
   ["Enter", "send; Shift + Enter starts a new line"],
   ["Esc", "stop the answer; close what is open"],
-  ["g a · g n · g e", "go to Ask, Notes, Experts"],
+  [
+    Object.values(PLACES)
+      .map(({ key }) => `g ${key}`)
+      .join(" · "),
+    `go to ${list(Object.values(PLACES).map(({ title }) => title))}`,
+  ],
   ["c", "colour by expert"],
   ["?", "this list"],
 ];

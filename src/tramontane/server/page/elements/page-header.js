@@ -1,37 +1,25 @@
-// The name, the three places to go, and which base answers with how many experts.
+// The name, the places to go, and which base answers with how many experts.
 
 import { clear, make } from "/dom.js";
 import { count } from "/words.js";
 
-const PLACES = [
-  ["ask", "Ask"],
-  ["notes", "Notes"],
-  ["experts", "Experts"],
-];
-
 class PageHeader extends HTMLElement {
-  connectedCallback() {
-    this.links = PLACES.map(([place, name]) =>
-      make("a", { href: `#/${place}`, "data-place": place }, name),
-    );
-    this.state = make("p", { class: "state" });
-    clear(
-      this,
-      make(
-        "header",
-        { class: "bar" },
-        make("nav", { "aria-label": "Places" }, this.links),
-        this.state,
-      ),
-    );
-    this.room.addEventListener("change", () => this.render());
+  // Its markup is in the page itself, so that it is there at the first paint.
+  begin(room) {
+    this.room = room;
+    this.links = [...this.querySelectorAll("[data-place]")];
+    this.state = this.querySelector(".state");
+    room.addEventListener("change", () => this.render());
     this.render();
   }
 
   show(screen) {
     for (const link of this.links) {
-      if (link.dataset.place === screen) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
+      if (link.dataset.place === screen) {
+        link.setAttribute("aria-current", "page");
+        // On narrow screens the places scroll sideways.
+        link.scrollIntoView({ block: "nearest", inline: "nearest" });
+      } else link.removeAttribute("aria-current");
     }
   }
 
