@@ -222,13 +222,17 @@ def check_progress(calls: Calls) -> None:
     assert done == sorted(done)
     assert done[0] >= 0
     assert calls[-1][1] == calls[-1][2]
-    stages = [stage for stage, _, _ in calls]
+    # While it learns, a stage tells the loss behind a comma.
+    stages = [stage.partition(",")[0] for stage, _, _ in calls]
     assert stages == sorted(stages, key=["reading", "learning"].index)
     assert set(stages) == {"reading", "learning"}
 
 
 def test_progress_rises_and_ends_at_its_total(whole):
     check_progress(whole.calls)
+    losses = [float(stage.split()[-1]) for stage, _, _ in whole.calls if "loss" in stage]
+    assert losses
+    assert min(losses) > 0
     # What was foretold is what was done: the last step of work itself reaches the end.
     assert whole.calls[-2][1] >= 0.999 * whole.calls[-2][2]
 

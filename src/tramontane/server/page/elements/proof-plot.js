@@ -4,11 +4,11 @@ import { clear, make } from "/dom.js";
 import { shape } from "/svg.js";
 import { percent } from "/words.js";
 
-const WIDTH = 544;
-const LABEL = 200;
+const WIDTH = 360;
+const LABEL = 150;
 const ROW = 22;
 const BAR = 12;
-const VALUE = 64;
+const VALUE = 52;
 const MOST_GENRES = 6;
 
 class ProofPlot extends HTMLElement {
