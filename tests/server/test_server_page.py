@@ -183,6 +183,35 @@ def test_a_switched_off_expert_is_left_out_of_the_question(visit: Visit):
     assert [asked["experts"] for asked in visit.desk.asked] == [None, ["recipes"]]
 
 
+def test_what_it_would_say_without_an_expert_stands_beside(visit: Visit):
+    page = visit.open()
+    visit.ask("How many bulbs?")
+    answer = visit.named("article", "Answer")
+    answer.get_by_role("button", name="Without recipes").click()
+    beside = visit.named("article", "Answer without recipes")
+    expect(beside.get_by_role("blockquote")).to_contain_text("41 cloves.”")
+    expect(answer.get_by_role("blockquote").first).to_be_visible()
+    assert [asked["experts"] for asked in visit.desk.asked] == [None, ["garden"]]
+    beside.get_by_text("“Planted in Long Bed").hover()
+    expect(page.get_by_role("tooltip")).to_contain_text("the base69 %")
+    expect(page.get_by_role("tooltip")).not_to_contain_text("recipes")
+    expect(page.get_by_role("heading", level=1)).to_have_count(1)
+
+
+def test_a_question_is_edited_and_asked_again(visit: Visit):
+    page = visit.open()
+    visit.ask("How many bulbs?")
+    visit.named("button", "Edit").click()
+    box = page.get_by_label("Your question")
+    expect(box).to_be_focused()
+    expect(box).to_have_value("How many bulbs?")
+    visit.ask("How hot was the compost?")
+    expect(page.get_by_role("blockquote")).to_contain_text("63 °C")
+    visit.named("button", "Ask again").click()
+    history = page.get_by_role("navigation", name="Questions of this session")
+    expect(history.get_by_role("link", name="How hot was the compost?")).to_have_count(2)
+
+
 def test_a_withdrawn_expert_is_no_choice(visit: Visit):
     page = visit.open()
     switches = page.get_by_role("region", name="Experts").get_by_role("switch")

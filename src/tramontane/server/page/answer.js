@@ -3,9 +3,11 @@
 import { events } from "/api.js";
 
 export class Answer extends EventTarget {
-  constructor(id, question, options) {
+  // `without` names the expert that this one leaves out of an answer it stands beside.
+  constructor(id, question, options, without = null) {
     super();
-    Object.assign(this, { id, question, options });
+    Object.assign(this, { id, question, options, without });
+    this.beside = null;
     this.pieces = [];
     this.sources = [];
     this.sentences = [];

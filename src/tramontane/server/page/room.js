@@ -75,12 +75,28 @@ export class Room extends EventTarget {
     const answer = new Answer(this.answers.length + 1, question, options);
     this.answers.push(answer);
     this.current = answer;
+    this.run(answer);
+    this.say();
+    return answer;
+  }
+
+  // Asks the question shown again without one of the experts that answered it.
+  askWithout(name) {
+    const { current: answer } = this;
+    this.stop();
+    const had = answer.options.experts ?? this.inPlace.map((expert) => expert.name);
+    const experts = had.filter((expert) => expert !== name);
+    const options = { ...answer.options, experts };
+    answer.beside = new Answer(`${answer.id} without ${name}`, answer.question, options, name);
+    this.run(answer.beside);
+    this.say();
+  }
+
+  run(answer) {
     for (const kind of ["piece", "change"]) {
       answer.addEventListener(kind, () => this.dispatchEvent(new Event("answer")));
     }
     answer.run();
-    this.say();
-    return answer;
   }
 
   show(id) {
@@ -89,8 +105,13 @@ export class Room extends EventTarget {
   }
 
   stop() {
-    const running = this.answers.find((answer) => answer.isRunning);
+    const running = this.running;
     running?.stop();
     return Boolean(running);
+  }
+
+  get running() {
+    const all = this.answers.flatMap((answer) => [answer, answer.beside ?? []]).flat();
+    return all.find((answer) => answer.isRunning);
   }
 }

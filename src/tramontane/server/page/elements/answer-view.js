@@ -17,11 +17,14 @@ class AnswerView extends HTMLElement {
       this,
       make(
         "article",
-        { "aria-label": "Answer" },
-        make("h1", { class: "question" }, answer.question),
+        { "aria-label": answer.without ? `Answer without ${answer.without}` : "Answer" },
+        answer.without
+          ? make("h2", { class: "small-heading" }, `Without ${answer.without}`)
+          : make("h1", { class: "question" }, answer.question),
         this.body,
         this.state,
         this.foot,
+        (this.besidePlace = make("div", { class: "beside-answer" })),
       ),
     );
     this.onpiece = ({ detail }) => this.add(detail.name, detail.data);
@@ -81,6 +84,7 @@ class AnswerView extends HTMLElement {
     const parts = [];
     const hasShares = answer.sentences.some((sentence) => sentence.shares);
     if (answer.state !== "running" && hasShares) parts.push(this.colourToggle());
+    if (["done", "stopped"].includes(answer.state) && !answer.without) parts.push(this.otherwise());
     if (answer.sentences.some((sentence) => sentence.kind === "prose")) parts.push(legend());
     const canSpeak = room.status && !room.status.can_write;
     if (canSpeak && answer.state === "done" && !answer.abstained && answer.sentences.length) {
@@ -95,8 +99,38 @@ class AnswerView extends HTMLElement {
       else if (focused?.getAttribute("role") === "switch")
         this.foot.querySelector("[role=switch]")?.focus();
     }
+    this.renderBeside();
     this.numParts = parts.length;
     this.colours = room.coloursByExpert;
+  }
+
+  // What each expert that spoke is worth here: the same question without it; or another question.
+  otherwise() {
+    const spoke = Object.entries(this.answer.meanShares() ?? {})
+      .filter(([, share]) => share > 0)
+      .map(([name]) => name);
+    const button = (name, act) =>
+      make("button", { type: "button", class: "quiet", onclick: act }, name);
+    return make(
+      "div",
+      { class: "actions", role: "group", "aria-label": "Ask otherwise" },
+      spoke.map((name) =>
+        button(`Without ${name}`, () => {
+          this.room.askWithout(name);
+          this.renderBeside();
+        }),
+      ),
+      button("Edit", () =>
+        this.dispatchEvent(new CustomEvent("question-edit", { bubbles: true })),
+      ),
+      button("Ask again", () => this.again()),
+    );
+  }
+
+  renderBeside() {
+    const { beside } = this.answer;
+    if (!beside || this.besidePlace.firstChild?.answer === beside) return;
+    clear(this.besidePlace, make("answer-view", { room: this.room, answer: beside }));
   }
 
   renderState() {

@@ -40,6 +40,13 @@ class AskBox extends HTMLElement {
     this.field.focus();
   }
 
+  // A question asked before, to be asked otherwise.
+  edit(question) {
+    this.field.value = question;
+    this.grow();
+    this.field.focus();
+  }
+
   grow() {
     this.field.style.height = "auto";
     this.field.style.height = `${Math.min(this.field.scrollHeight, 200)}px`;
@@ -67,7 +74,7 @@ class AskBox extends HTMLElement {
   }
 
   get isRunning() {
-    return Boolean(this.room.answers.some((answer) => answer.isRunning));
+    return Boolean(this.room.running);
   }
 
   render() {

@@ -53,6 +53,7 @@ class AskScreen extends HTMLElement {
       ),
       this.sources,
     );
+    this.addEventListener("question-edit", () => this.box.edit(room.current.question));
     room.addEventListener("change", () => this.render());
     this.render();
   }
