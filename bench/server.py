@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,12 +36,19 @@ from peers import llama_server
 from record import Claim, add_results
 from texts import collection_folder, wikitext
 from tramontane.checkpoint.checkpoint import open_checkpoint
+from tramontane.experts.shelf import Shelf
 from tramontane.library.library import Library
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "experts"))
+
+from expert_makers import expert, random_tensors
 
 PROMPT_TOKENS, NEW_TOKENS = 128, 64
 SOAK_CLIENTS, SOAK_NEW = 64, 48
 MEANS_IT = {"X-Tramontane-Client": "bench"}
 MEGABYTE = 1e6
+# Of the expert that is withdrawn and restored while everything is killed.
+EXPERT, EXPERT_WIDTH, LAYERS = "kept", 64, range(20, 30)
 START_SECONDS = 120
 # A learning first reads the public text and the notes; this long even on one busy core.
 SECONDS_TO_READ = 3600
@@ -251,12 +259,15 @@ class Bench:
         draw, lost, restarts = random.Random(1), [], []
         with Library(home / "library.sqlite") as library:
             _, key = library.keys.add("kept", "manage")
+        expert_hash = an_expert_in_place(home, self.model)
         server = start(home, self.model, self.threads)
         for number in range(self.sizes.kills):
             server.until_open()
             (notes / f"written-{number:03}.md").write_text(f"# Written {number}\n\nRope {number}.")
             asked = {"kind": "sync", "arguments": {"name": "kept", "folder": str(notes)}}
             httpx.post(f"{server.address}api/jobs", json=asked, headers=MEANS_IT, timeout=30)
+            changing = threading.Thread(target=withdraw_or_restore, args=(server.address,))
+            changing.start()
             time.sleep(draw.uniform(0, 2))
             victims = [("server",), ("job",), ("server", "job")][number % 3]
             if "job" in victims:
@@ -268,7 +279,8 @@ class Bench:
                 server = start(home, self.model, self.threads)
                 server.until_open()
                 restarts.append(time.monotonic() - began)
-            lost += what_is_lost(home, key)
+            changing.join()
+            lost += what_is_lost(home, key, expert_hash)
         until_jobs_rest(server)
         lost += what_notes_lack(home, notes)
         server.process.send_signal(signal.SIGTERM)
@@ -280,7 +292,7 @@ class Bench:
                 None,
                 len(lost),
                 self.sizes.kills,
-                "of notes, key and jobs" + (f"; the first: {lost[0]}" if lost else ""),
+                "of notes, key, jobs and expert" + (f"; the first: {lost[0]}" if lost else ""),
             ),
             Claim(
                 "restart_s",
@@ -432,7 +444,31 @@ def copy_of_notes(folder: Path) -> Path:
     return folder
 
 
-def what_is_lost(home: Path, key: str) -> list[str]:
+def an_expert_in_place(home: Path, model: Path) -> str:
+    """Puts an expert of random weights on the shelf and in place; returns its hash."""
+    base = open_checkpoint(model)
+    tensors = random_tensors(
+        0, layers=tuple(LAYERS), width=EXPERT_WIDTH, model_width=base.config.model_width
+    )
+    shelf = shelf_of(home)
+    record = shelf.add(expert(EXPERT, tensors, base.sha256))
+    shelf.put_in_place(record, shelf.mixture("default", base.sha256))
+    return record.hash
+
+
+def shelf_of(home: Path) -> Shelf:
+    return Shelf(home / "experts", home / "mixtures")
+
+
+def withdraw_or_restore(address: str) -> None:
+    """Asks for whichever there is to do; a server that is killed meanwhile gives no answer."""
+    with contextlib.suppress(httpx.HTTPError):
+        found = httpx.get(f"{address}api/experts", timeout=30).json()["experts"]
+        wish = "restore" if found[0]["is_withdrawn"] else "withdraw"
+        httpx.post(f"{address}api/experts/{EXPERT}/{wish}", json={}, headers=MEANS_IT, timeout=60)
+
+
+def what_is_lost(home: Path, key: str, expert_hash: str) -> list[str]:
     """Returns what a library lacks that it was given, whatever was killed."""
     lost = []
     with contextlib.closing(sqlite3.connect(home / "library.sqlite", timeout=30)) as db:
@@ -442,6 +478,13 @@ def what_is_lost(home: Path, key: str) -> list[str]:
     with Library(home / "library.sqlite") as library:
         if library.keys.find(key) is None:
             lost.append("the key")
+    shelf = shelf_of(home)
+    here = [record for record in shelf.ls() if record.hash == expert_hash]
+    if not here:
+        lost.append("the expert")
+    # Reading it checks every byte of its tensors against its hash.
+    for record in here:
+        shelf.read(record)
     return lost
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import uvicorn
 from fake_desk import FakeDesk
 
+from tramontane.library.keys import Keys
 from tramontane.server.app import Access, make_app
 from tramontane.server.serve import address, listen, make_server
 
@@ -34,8 +35,8 @@ class Running:
 
 
 @contextmanager
-def running(desk: FakeDesk, **options) -> Iterator[Running]:
-    """`options` are those of make_app."""
+def running(desk: FakeDesk, keys: Keys | None = None, **options) -> Iterator[Running]:
+    """`options` are those of make_app; with `keys`, whoever comes needs one of them."""
     listener = listen("127.0.0.1", 0)
     is_ready = threading.Event()
     found: list[str] = []
@@ -45,7 +46,8 @@ def running(desk: FakeDesk, **options) -> Iterator[Running]:
         is_ready.set()
 
     port = listener.getsockname()[1]
-    app = make_app(desk, Access(host="127.0.0.1", port=port), **options)
+    access = Access(host="127.0.0.1", port=port, keys=keys, needs_key=keys is not None)
+    app = make_app(desk, access, **options)
     server = make_server(app, lambda: when_ready(address("127.0.0.1", port)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
