@@ -32,9 +32,12 @@ class CountingRuntime:
     """
 
     ignores_company = True
+    tells_routes = False
 
     def __init__(self, *, page_tokens: int = 4, max_context_tokens: int = 64):
-        self.config = SimpleNamespace(max_context_tokens=max_context_tokens, vocab_size=VOCABULARY)
+        self.config = SimpleNamespace(
+            max_context_tokens=max_context_tokens, vocab_size=VOCABULARY, is_mixture=False
+        )
         self.page_tokens = page_tokens
         self.page_bytes = 8 * page_tokens
         self.memory = np.empty(0, dtype=int)

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from native_models import HASHES, native, tokens
+from native_models import HASHES, PAGES, native, tokens
 
 from tiny_models import open_tiny
 from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import KV_FORMATS
 from tramontane.engine.request import Guide, GuideStep, NewToken, Request, Sampling
+from tramontane.engine.runtime import Span
+from tramontane.errors import RequestError
 
 KINDS = {
     "llama": {},
@@ -49,6 +51,7 @@ def plain_engine(checkpoint, kv: str = "float16") -> Engine:
 def told(answer: list[NewToken]) -> list[tuple]:
     return [
         (t.token_id, t.logprob, t.top, t.shares, t.gates, t.prompt_logprobs, t.finish)
+        + (t.routes, t.prompt_routes)
         for t in answer
     ]
 
@@ -127,6 +130,11 @@ requests = st.builds(
 def test_no_company_changes_what_a_request_is_told(
     checkpoint, asked, threads, kv, batch, max_tokens, data
 ):
+    if checkpoint.config.is_mixture:
+        asked = [
+            replace(request, with_routes=data.draw(st.booleans(), label="routes"))
+            for request in asked
+        ]
     expected = [told(list(plain_engine(checkpoint, kv).generate(request))) for request in asked]
     engine = engine_for(
         checkpoint,
@@ -141,6 +149,22 @@ def test_no_company_changes_what_a_request_is_told(
         delays = [data.draw(st.integers(0, 12), label="delay") for _ in asked]
         assert run_together(engine, asked, delays) == expected
     assert engine.pages.num_free == engine.num_pages
+
+
+def test_routes_are_those_of_the_whole_read_at_once(checkpoint):
+    request = Request(tuple(tokens(9, seed=3)), 7, with_routes=True, experts=HASHES[:1])
+    if not checkpoint.config.is_mixture:
+        with pytest.raises(RequestError, match="dense"):
+            list(plain_engine(checkpoint).generate(request))
+        return
+    answer = list(engine_for(checkpoint).generate(request))
+    assert answer[0].routes is None
+    rows = [*answer[0].prompt_routes, *(token.routes for token in answer[1:])]
+    read = [*request.token_ids, *(token.token_id for token in answer[:-1])]
+    span = Span(read, 0, PAGES, request.experts, with_routes=True)
+    whole = native(checkpoint, HASHES).forward([span])[0].routes_TNK
+    assert np.array_equal(rows, whole)
+    assert len(np.unique(whole)) > checkpoint.config.num_chosen_experts
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))

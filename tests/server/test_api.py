@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -313,6 +314,55 @@ class SharingRuntime(CountingRuntime):
             )
             for span, result in zip(spans, results, strict=True)
         ]
+
+
+class RoutingRuntime(CountingRuntime):
+    """A mixture of two layers: position p goes to base experts p and p+1, then p+2 and p+3."""
+
+    tells_routes = True
+
+    def __init__(self):
+        super().__init__()
+        self.config.is_mixture = True
+
+    def forward(self, spans, *, with_shares=False):
+        return [
+            replace(result, routes_TNK=self.routes(span)) if span.with_routes else result
+            for span, result in zip(spans, super().forward(spans), strict=True)
+        ]
+
+    def routes(self, span) -> np.ndarray:
+        positions_T = span.start + np.arange(len(span.token_ids))
+        return positions_T[:, None, None] + np.array([[0, 1], [2, 3]])
+
+
+def test_the_bases_own_routes_are_told_as_vllm_does():
+    asked = {"prompt": [5, 6, 7], "max_tokens": 3, "tramontane": {"routes": True}}
+    rows = [[[place, place + 1], [place + 2, place + 3]] for place in range(5)]
+    of_prompt, of_new = rows[:3], rows[3:]
+    with served(FakeModel(RoutingRuntime())) as server:
+        until_open(server)
+        told = post(server, "v1/completions", **asked).json()
+        assert told["prompt_routed_experts"] == of_prompt
+        assert told["choices"][0]["routed_experts"] == of_new
+        # Asked again, the prompt is in the cache; its routes are told all the same.
+        assert post(server, "v1/completions", **asked).json()["prompt_routed_experts"] == of_prompt
+        pieces = events(server, "v1/completions", **asked)
+        told_once = [p["prompt_routed_experts"] for p in pieces if "prompt_routed_experts" in p]
+        assert told_once == [of_prompt]
+        streamed = [row for p in pieces for c in p["choices"] for row in c["routed_experts"]]
+        assert streamed == of_new
+        spoken = chat(server, "3", max_tokens=2, tramontane={"routes": True}).json()
+        assert len(spoken["choices"][0]["routed_experts"]) == 1
+        plain = post(server, "v1/completions", prompt=[5], max_tokens=1).json()
+        assert "prompt_routed_experts" not in plain
+        assert "routed_experts" not in plain["choices"][0]
+
+
+def test_routes_of_a_dense_base_are_refused(numbers: Running):
+    told = post(numbers, "v1/completions", prompt=[5], tramontane={"routes": True})
+    assert told.status_code == 400
+    assert "this base is dense" in told.json()["error"]["message"]
 
 
 def test_experts_are_switched_per_request_and_their_shares_told():

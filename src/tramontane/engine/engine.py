@@ -101,6 +101,13 @@ class Engine:
         named = [*request.token_ids, *(token_id for token_id, _ in request.sampling.logit_bias)]
         if (strange := next((t for t in named if not 0 <= t < vocabulary), None)) is not None:
             raise RequestError(f"token id {strange}; the vocabulary has {vocabulary}")
+        if request.with_routes and not (
+            self.runtime.tells_routes and self.runtime.config.is_mixture
+        ):
+            raise RequestError(
+                "the base's own routes are told of mixture bases by the native runtime; this base "
+                + ("runs elsewhere" if self.runtime.config.is_mixture else "is dense")
+            )
         loaded = set(self.runtime.expert_hashes) - self._leaving
         if missing := [digest for digest in request.experts if digest not in loaded]:
             raise RequestError(f"expert {missing[0][:16]} is not loaded; was it withdrawn?")
@@ -172,6 +179,8 @@ class Engine:
             return []  # cancelled while it ran
         if running.request.prompt_logprobs is not None and running.is_reading_prompt:
             running.prompt_logprobs += self._prompt_logprobs(scheduled, result)
+        if result.routes_TNK is not None and running.is_reading_prompt:
+            running.prompt_routes += map(route_of, result.routes_TNK)
         if not scheduled.yields_token:
             self.scheduler.note_read(running, scheduled.end)
             return []
@@ -228,6 +237,7 @@ class Engine:
             finish="length",
             num_cached=running.num_cached,
             prompt_logprobs=tuple(running.prompt_logprobs),
+            prompt_routes=tuple(running.prompt_routes) if running.request.with_routes else None,
         )
 
     def _draw(self, running: Running, result: SpanResult, row: int) -> NewToken:
@@ -265,6 +275,12 @@ class Engine:
             top=top,
             num_cached=running.num_cached,
             prompt_logprobs=tuple(running.prompt_logprobs) if wants_prompt else None,
+            routes=route_of(result.routes_TNK[row])
+            if request.with_routes and not is_first
+            else None,
+            prompt_routes=tuple(running.prompt_routes)
+            if is_first and request.with_routes
+            else None,
         )
 
     # Many threads at once
@@ -435,6 +451,10 @@ class Engine:
 def refuse_early_starts(texts: Sequence[Text]) -> None:
     if strange := [text.start for text in texts if text.start < 1]:
         raise RequestError(f"start={strange[0]} must be at least 1: nothing foretells token 0")
+
+
+def route_of(chosen_NK: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    return tuple(map(tuple, chosen_NK.tolist()))
 
 
 def row_of(values_TE: np.ndarray | None, row: int) -> tuple[float, ...] | None:

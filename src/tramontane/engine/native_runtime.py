@@ -37,6 +37,7 @@ KV_FORMATS = ("float16", "int8")
 class NativeRuntime:
     page_tokens = 64
     ignores_company = True
+    tells_routes = True
 
     def __init__(
         self,
@@ -138,6 +139,11 @@ class NativeRuntime:
         if with_shares:
             shares_TE = np.empty((num_tokens, len(loaded)), np.float32)
             gates_TE = np.empty((num_tokens, len(loaded)), np.float32)
+        routes_NTK = None
+        if any(span.with_routes for span in spans):
+            config = self.config
+            shape = (config.num_layers, num_tokens, config.num_chosen_experts)
+            routes_NTK = np.zeros(shape, np.uint32)
         self.transformer.forward(
             flat([span.token_ids for span in spans]),
             flat([[span.start] for span in spans]),
@@ -149,6 +155,7 @@ class NativeRuntime:
             logits_LV,
             shares_TE,
             gates_TE,
+            routes=routes_NTK,
         )
         results, row, token = [], 0, 0
         for span in spans:
@@ -159,6 +166,7 @@ class NativeRuntime:
                     logits_LV[row : row + span.num_logits],
                     shares_TE[tokens][:, columns] if shares_TE is not None else None,
                     gates_TE[tokens][:, columns] if gates_TE is not None else None,
+                    routes_NTK[:, tokens].swapaxes(0, 1) if span.with_routes else None,
                 )
             )
             row += span.num_logits

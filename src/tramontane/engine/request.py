@@ -91,6 +91,8 @@ class Request:
     # Tensor hashes of the experts in place for this request, from its first token to its last.
     experts: tuple[str, ...] = ()
     with_shares: bool = False
+    # The base's own routes, of a mixture base: which base experts each token was sent to.
+    with_routes: bool = False
     guide: Guide | None = None
     # How many of the likeliest tokens are told beside each one generated.
     top_logprobs: int = 0
@@ -149,3 +151,8 @@ class NewToken:
     num_cached: int = 0
     # Of each prompt token but the first, on the first new token of a request that asked for them.
     prompt_logprobs: tuple[TokenLogprob, ...] | None = None
+    # Where the token before this one, itself a generated one, was read: by layer, the base experts
+    # chosen. So the first new token has none, and of the last one nothing is known: it isn't read.
+    routes: tuple[tuple[int, ...], ...] | None = None
+    # The same of every prompt token, on the first new token of a request that asked for them.
+    prompt_routes: tuple[tuple[tuple[int, ...], ...], ...] | None = None

@@ -24,15 +24,21 @@ class Span:
     experts: tuple[str, ...] = ()
     # How many of the span's last tokens need logits.
     num_logits: int = 1
+    # Whether the base experts that each of its tokens was sent to are told.
+    with_routes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SpanResult:
-    """`logits_LV` float32; shares and gates (T, E) float32 when asked for, else None."""
+    """`logits_LV` float32; shares and gates (T, E) float32 when asked for, else None.
+
+    `routes_TNK` the K base experts chosen in each of N layers, where the span asked for them.
+    """
 
     logits_LV: np.ndarray
     shares_TE: np.ndarray | None = None
     gates_TE: np.ndarray | None = None
+    routes_TNK: np.ndarray | None = None
 
 
 class Runtime(Protocol):
@@ -41,6 +47,8 @@ class Runtime(Protocol):
     # Law 3: a token's logits have the same bits alone or in a batch, in one chunk or many. Where
     # they haven't, what is kept or drafted would change an answer, if only by rounding.
     ignores_company: bool
+    # Whether spans may ask for the routes of a mixture base.
+    tells_routes: bool
 
     @property
     def page_bytes(self) -> int:

@@ -39,6 +39,7 @@ class Running:
     deadline: float | None = None
     drafts: Drafts | None = None
     prompt_logprobs: list[TokenLogprob] = field(default_factory=list)
+    prompt_routes: list[tuple[tuple[int, ...], ...]] = field(default_factory=list)
 
     @property
     def num_known(self) -> int:
@@ -147,7 +148,8 @@ class Scheduler:
 
     def may_skip(self, request: Request) -> bool:
         """Whether a prompt's beginning needn't be read where it is cached."""
-        return self.caches_prefixes and request.prompt_logprobs is None
+        tells_of_prompt = request.prompt_logprobs is not None or request.with_routes
+        return self.caches_prefixes and not tells_of_prompt
 
     # Batches
 
@@ -259,6 +261,7 @@ class Scheduler:
             pages=self.pages.held[running.request_id],
             experts=request.experts,
             num_logits=num_logits + len(draft),
+            with_routes=request.with_routes,
         )
         return Scheduled(running, span, tuple(draft))
 

@@ -29,6 +29,7 @@ except ImportError as error:
 class TorchRuntime:
     page_tokens = 64
     ignores_company = False
+    tells_routes = False
 
     def __init__(self, checkpoint: Checkpoint, *, threads: int | None = None):
         if threads:

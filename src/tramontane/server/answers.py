@@ -65,6 +65,7 @@ class Plan:
     grammar: str | None = None
     form: ToolForm | None = None
     with_voice: bool = False
+    with_routes: bool = False
     ignores_end: bool = False
 
 
@@ -193,6 +194,7 @@ def request_of(service: Service, plan: Plan, index: int) -> Request:
         end_ids=frozenset() if plan.ignores_end else service.model.tokenizer.eos_ids,
         experts=tuple(expert.hash for expert in plan.experts),
         with_shares=plan.with_voice and bool(plan.experts),
+        with_routes=plan.with_routes,
         guide=service.grammars.guide(plan.grammar) if plan.grammar else None,
         top_logprobs=plan.top_logprobs,
         prompt_logprobs=plan.prompt_logprobs,
@@ -261,13 +263,17 @@ class Answers:
         finally:
             self.cancel()
             self.service.leave(self.num_answers)
-        body = self.head(self.format.object) | {
-            "choices": [
-                self.format.whole(choice, pieces)
-                for choice, pieces in zip(self.choices, said, strict=True)
-            ],
-            "usage": self.usage(),
-        }
+        body = (
+            self.head(self.format.object)
+            | {
+                "choices": [
+                    self.format.whole(choice, pieces)
+                    for choice, pieces in zip(self.choices, said, strict=True)
+                ],
+                "usage": self.usage(),
+            }
+            | prompt_routes_of(said[0])
+        )
         if warnings := self.all_warnings():
             body["tramontane"] = {"warnings": warnings}
         return Response(as_json(body), media_type=JSON)
@@ -358,7 +364,8 @@ class Answers:
                     choice, said = item
                     if said.tokens or said.finish or said.text or said.calls:
                         piece = self.format.piece(choice, said)
-                        yield as_json(head | {"choices": [piece]} | self.usage_of_chunk())
+                        routes = prompt_routes_of([said])
+                        yield as_json(head | {"choices": [piece]} | routes | self.usage_of_chunk())
                     else:
                         yield as_json(head | self.progress(choice))
             finally:
@@ -396,7 +403,12 @@ class Answers:
 
     def tells_tokens(self, choice: Choice) -> bool:
         plan = choice.plan
-        return bool(plan.top_logprobs or plan.with_voice or plan.prompt_logprobs is not None)
+        return bool(
+            plan.top_logprobs
+            or plan.with_voice
+            or plan.with_routes
+            or plan.prompt_logprobs is not None
+        )
 
     def has_progress(self, choice: Choice) -> bool:
         request_id = choice.answering.request_id
@@ -469,6 +481,20 @@ def voice_of(plan: Plan, tokenizer: Any, tokens: Sequence[NewToken]) -> dict[str
         "gates": [[round(gate, 6) for gate in token.gates] for token in told],
     }
     return {"tramontane": {"voice": voice}}
+
+
+def routes_of(plan: Plan, tokens: Sequence[NewToken]) -> dict[str, Any]:
+    """Returns the base experts chosen for each new token but the last, as a part of a choice."""
+    if not plan.with_routes:
+        return {}
+    return {"routed_experts": [token.routes for token in tokens if token.routes is not None]}
+
+
+def prompt_routes_of(said: Sequence[Said]) -> dict[str, Any]:
+    """Returns the prompt's routes where they were asked for, as a part of a reply."""
+    firsts = [piece.tokens[0] for piece in said if piece.tokens]
+    told = [token.prompt_routes for token in firsts if token.prompt_routes is not None]
+    return {"prompt_routed_experts": told[0]} if told else {}
 
 
 def as_json(value: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from tramontane.server.answers import (
     experts_for,
     grammar_of,
     length_for,
+    routes_of,
     sampling_of,
     seed_of,
     voice_of,
@@ -71,6 +72,7 @@ def plan_of(service: Service, body: ChatBody) -> Plan:
         grammar=grammar,
         form=form if calls else None,
         with_voice=body.extension.voice,
+        with_routes=body.extension.routes,
         ignores_end=bool(body.ignore_eos),
     )
 
@@ -206,7 +208,8 @@ class ChatFormat:
         return {"token": text, "logprob": finite(logprob), "bytes": raw}
 
     def voice(self, choice: Choice, tokens: Sequence[Any]) -> dict[str, Any]:
-        return voice_of(choice.plan, self.tokenizer, tokens) if choice.plan.with_voice else {}
+        voice = voice_of(choice.plan, self.tokenizer, tokens) if choice.plan.with_voice else {}
+        return voice | routes_of(choice.plan, tokens)
 
 
 def call_of(call: ToolCall) -> dict[str, Any]:

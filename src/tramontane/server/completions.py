@@ -14,6 +14,7 @@ from tramontane.server.answers import (
     experts_for,
     grammar_of,
     length_for,
+    routes_of,
     sampling_of,
     seed_of,
     voice_of,
@@ -56,6 +57,7 @@ def plans_of(service: Service, body: CompletionBody) -> list[Plan]:
                 else None,
                 grammar=grammar,
                 with_voice=body.extension.voice,
+                with_routes=body.extension.routes,
                 ignores_end=bool(body.ignore_eos),
             )
         )
@@ -156,4 +158,5 @@ class PlainFormat:
         return told
 
     def voice(self, choice: Choice, tokens: Sequence[NewToken]) -> dict[str, Any]:
-        return voice_of(choice.plan, self.tokenizer, tokens) if choice.plan.with_voice else {}
+        voice = voice_of(choice.plan, self.tokenizer, tokens) if choice.plan.with_voice else {}
+        return voice | routes_of(choice.plan, tokens)

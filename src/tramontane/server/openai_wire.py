@@ -60,6 +60,9 @@ class Extension(BaseModel):
         None, max_length=1_000, description="Experts in place for this request; null means all."
     )
     voice: bool = Field(False, description="Tell each token's shares and gates, expert by expert.")
+    routes: bool = Field(
+        False, description="Of a mixture base: tell the base experts chosen, as vLLM does."
+    )
     sources: bool = Field(True, description="With collections: tell the passages.")
     support: bool = Field(True, description="With collections: tell how far each sentence is kept.")
 
@@ -346,6 +349,10 @@ class ReplyExtension(Reply):
     abstained: bool | None = None
 
 
+# Of tokens, of layers: the base experts chosen, the likeliest first.
+Routes = list[list[list[int]]]
+
+
 class ReplyMessage(Reply):
     role: Literal["assistant"]
     content: str | None
@@ -361,6 +368,7 @@ class ChatChoice(Reply):
     message: ReplyMessage
     logprobs: ChatLogprobs | None
     finish_reason: FinishReason
+    routed_experts: Routes | None = None
     tramontane: ReplyExtension | None = None
 
 
@@ -372,6 +380,7 @@ class ChatCompletion(Reply):
     system_fingerprint: str
     choices: list[ChatChoice]
     usage: Usage
+    prompt_routed_experts: Routes | None = None
     tramontane: ReplyExtension | None = None
 
 
@@ -387,6 +396,7 @@ class PlainChoice(Reply):
     text: str
     logprobs: PlainLogprobs | None
     finish_reason: FinishReason
+    routed_experts: Routes | None = None
     tramontane: ReplyExtension | None = None
 
 
@@ -398,6 +408,7 @@ class Completion(Reply):
     system_fingerprint: str
     choices: list[PlainChoice]
     usage: Usage
+    prompt_routed_experts: Routes | None = None
     tramontane: ReplyExtension | None = None
 
 
