@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt
 DEMO_HOME ?= .demo
 
-.PHONY: demo test quick lint format bench sanitize sanitize-short fuzz test-arm peers docs public-text clean
+.PHONY: demo test quick lint format bench sanitize sanitize-short fuzz test-arm peers schema screenshots docs public-text clean
 
 FUZZ_SECONDS ?= 600
 
@@ -80,6 +80,14 @@ $(PEERS)/llama.cpp/bin/llama-server:
 	cmake -S $(PEERS)/source/vendor/llama.cpp -B $(PEERS)/llama.cpp -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
 	  -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF
 	cmake --build $(PEERS)/llama.cpp -j --target llama-bench llama-server
+
+# What the OpenAPI document says, asked for ten minutes.
+schema: $(VENV)/.installed-dev
+	TRAMONTANE_SCHEMATHESIS_SECONDS=600 $(BIN)/python -m pytest tests/server/test_schema.py
+
+# Every screen of the page at three widths, light and dark, to be looked at.
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python scripts/screenshots.py
 
 # Samples anew what .cache/public lacks, which takes long; SMALL and CODER name the two bases' files.
 public-text: $(VENV)/.installed-dev
