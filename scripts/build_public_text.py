@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from public_text.assemble import assembled
+from public_text.assemble import assembled, with_front_matter
 from tramontane.checkpoint.checkpoint import open_checkpoint
 from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
@@ -48,10 +48,11 @@ BASES = {
     "small": ("SmolLM2-135M-Instruct", 23, 1.0),
     "coder": ("Qwen2.5-Coder-0.5B-Instruct", 10, 1.1),
 }
-WRITTEN, PYTHON, ASSEMBLED = (
+WRITTEN, PYTHON, ASSEMBLED, HEADED = (
     ("written for Tramontane", "Apache-2.0"),
     (f"CPython {sys.version_info.major}.{sys.version_info.minor}", "PSF-2.0"),
     ("assembled from samples", "Apache-2.0"),
+    ("assembled from text written for Tramontane", "Apache-2.0"),
 )
 # Eight or more lines of comment on end.
 BLOCK_COMMENT = re.compile(r"(?:^ *#(?: .*|)\n){8,}", re.MULTILINE)
@@ -225,7 +226,7 @@ def chats_with_passages(documents: list[tuple[str, str]]) -> Iterator[str]:
     Two of three ask as `tramontane ask` and `tramontane write` do.
     """
     plan = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))
-    subjects = sorted({name for names in plan["subjects"].values() for name in names})
+    subjects = all_subjects()
     passages = [
         paragraph.strip()
         for genre, text in documents
@@ -255,12 +256,21 @@ def chats_with_passages(documents: list[tuple[str, str]]) -> Iterator[str]:
             yield f"{ask}{answer}<|im_end|>\n"
 
 
-def sentences_in(documents: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Returns sampled sentences and the subjects they were sampled over, in a fixed order."""
+def all_subjects() -> list[str]:
     plan = json.loads((HERE / "prompts.json").read_text(encoding="utf-8"))
-    subjects = sorted({name for names in plan["subjects"].values() for name in names})
+    return sorted({name for names in plan["subjects"].values() for name in names})
+
+
+def headed_documents(written: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    texts = sorted(text for _, text in written if len(text) >= SHORTEST)
+    for text in with_front_matter(texts, all_subjects()):
+        yield "front_matter", text
+
+
+def sentences_in(documents: list[tuple[str, str]]) -> list[str]:
+    """Returns sampled sentences in a fixed order."""
     prose = (text for genre, text in documents if genre not in {"chat", "code", "tables"})
-    return sorted({found for text in prose for found in SENTENCE.findall(text)}), subjects
+    return sorted({found for text in prose for found in SENTENCE.findall(text)})
 
 
 def main() -> None:
@@ -279,7 +289,9 @@ def main() -> None:
         sampled += found
     passages = [*written, *sampled]
     sources += [("chat_with_passages", text, *ASSEMBLED) for text in chats_with_passages(passages)]
-    sources += [(*document, *ASSEMBLED) for document in assembled(*sentences_in(sampled))]
+    forms = assembled(sentences_in(sampled), all_subjects())
+    sources += [(*document, *ASSEMBLED) for document in forms]
+    sources += [(*document, *HEADED) for document in headed_documents(written)]
     sources += [(*document, *PYTHON) for document in python_documents()]
 
     taken: dict[str, int] = {}

@@ -54,6 +54,55 @@ def assembled(sentences: Sequence[str], subjects: Sequence[str]) -> Iterator[tup
             yield genre, form(random.Random(1000 * number + copy), sentences, subjects)
 
 
+def with_front_matter(texts: Sequence[str], subjects: Sequence[str]) -> Iterator[str]:
+    """Yields notes that begin with a header of keys, as many programs for notes write them.
+
+    What stands after a header's key is the same word in one person's notes and another in each
+    other's: an expert must not put its own collection's there.
+    """
+    for copy in range(320):
+        chance = random.Random(f"front matter {copy}")
+        subject, *others = chance.sample(subjects, 5)
+        quote = chance.choice(["", "", '"', "'"])
+        values = {
+            "title": f"{quote}{title_of(subject)}{quote}",
+            "description": f"{title_of(others[0])}, and {others[1]}",
+            "summary": f"{quote}About {others[0]}{quote}",
+            "date": date(chance),
+            "updated": f"{date(chance)} {chance.randint(6, 22):02}:{chance.randint(10, 59)}",
+            "author": chance.choice(PEOPLE),
+            "tags": chance.choice(
+                [
+                    f"[{slug(others[2])}, {slug(others[3])}]",
+                    f"\n  - {slug(others[2])}\n  - {slug(others[3])}",
+                    f"{slug(others[2])} {slug(others[3])}",
+                ]
+            ),
+            "category": chance.choice(CONTEXTS),
+            "layout": chance.choice(["post", "page", "note", "default", "article"]),
+            "permalink": f"/{slug(subject)}/",
+            "slug": slug(subject),
+            "aliases": f"[{title_of(others[1])}]",
+            "draft": chance.choice(["true", "false"]),
+            "type": chance.choice(["note", "howto", "policy", "reference", "meeting", "idea"]),
+            "status": chance.choice(["seedling", "final", "in progress", "archived"]),
+            "weight": str(chance.randint(1, 90)),
+            "lang": chance.choice(["en", "en-GB", "de", "fr"]),
+            "cover": f"images/{slug(others[1])}.jpg",
+            "source": f"https://example.org/{slug(others[2])}",
+            "id": f"{chance.randint(10**11, 10**12 - 1)}",
+        }
+        keys = chance.sample(sorted(set(values) - {"title"}), chance.randint(1, 6))
+        keys.insert(0 if chance.random() < 0.7 else chance.randint(0, len(keys)), "title")
+        lines = ["---", *(f"{key}: {values[key]}" for key in keys), "---", ""]
+        if chance.random() < 0.5:
+            lines += [f"# {title_of(subject)}", ""]
+        paragraphs = [p for p in chance.choice(texts).split("\n\n") if not p.startswith("---")]
+        begin = chance.randrange(len(paragraphs))
+        lines.append("\n\n".join(paragraphs[begin : begin + chance.randint(1, 3)])[:600])
+        yield "\n".join(lines)
+
+
 def title_of(subject: str) -> str:
     return subject[:1].upper() + subject[1:]
 

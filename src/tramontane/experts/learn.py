@@ -42,6 +42,8 @@ from tramontane.notes.note import Note
 from tramontane.tokenizer.tokenizer import Tokenizer
 
 Report = Callable[[str, int, int], None]
+# How far behind an open gate public text is held to what the base says.
+REACH_TOKENS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +54,12 @@ class LearnSettings:
     share_of_layers: float = 1 / 3
     window_tokens: int = 256
     batch_windows: int = 4
-    learning_rate: float = 8e-3
+    learning_rate: float = 3e-3
     epochs: int = 0  # 0: by the amount of text
     max_tokens: int = 100_000
     row_tokens: int = 20_480
     public_tokens_per_genre: int = 2_560
-    divergence_weight: float = 0.3
+    divergence_weight: float = 1.0
     share_of_turns: float = 0.0
     seed: int = 0
 
@@ -83,7 +85,7 @@ class LearnSettings:
 
     def epochs_for(self, num_tokens: int) -> int:
         """Returns the epochs: a second look teaches little once there is much text."""
-        return self.epochs or (3 if num_tokens < 30_000 else 2 if num_tokens < 60_000 else 1)
+        return self.epochs or (2 if num_tokens < 60_000 else 1)
 
 
 # A learning tells its loss about so often, each time the mean since the last.
@@ -437,11 +439,15 @@ class Learning:
         open_NW = np.zeros(public.h.shape[1:3], dtype=bool)
         for layer, row in rows.items():
             open_NW |= public.h[layer - self.first].astype(np.float32) @ row.row_D > 0
+        # A gate opened there reaches later tokens through attention, whether theirs open or not.
+        reached_NW = open_NW.copy()
+        for distance in range(1, REACH_TOKENS + 1):
+            reached_NW[:, distance:] |= open_NW[:, :-distance]
         hit = np.flatnonzero(open_NW.any(axis=1))
         order = np.random.default_rng([self.settings.seed, 1]).permutation(hit)
         # Every other step takes one.
         order = order[: math.ceil(self.schedule.num_steps / 2)]
-        return Misfires(public.trunk[order], open_NW[order])
+        return Misfires(public.trunk[order], reached_NW[order])
 
     def losses(
         self, training: Training, states: States, windows: np.ndarray, *, with_expert: bool

@@ -3,9 +3,9 @@
 Per layer, with h the input of the base's block (METHODS 2.4):
     w = (Σ + λ · tr(Σ)/D · I)⁻¹ (μ_own − μ_public)       shrunk linear discriminant
     u = (Σ_public + μμᵀ + λ …)⁻¹ μ_public                 u · h ≈ 1: a bias without a bias
-    t = of each genre's (1 − ε/2) quantile of (w · h) / (u · h), the largest but for a sixth of them
+    t = of each genre's (1 − ε/2) quantile of (w · h) / (u · h), the largest but for a third of them
     r = κ (w − t · u)                                     open where r · h > 0
-κ makes the mean positive margin on own text MEAN_MARGIN. The sixth of genres that lies nearest is
+κ makes the mean positive margin on own text MEAN_MARGIN. The third of genres that lies nearest is
 taken to be of the collection's own kind, as household text is to recipes: if it decided, gates
 would hardly open on one's own (docs/decisions/router-rows.md).
 
@@ -21,7 +21,7 @@ import numpy as np
 FALSE_OPEN_RATE = 0.01
 # The quantile of a sample drifts on new text, by a factor of 1.5 to 2 in planning.
 DRIFT = 2.0
-OWN_KIND = 6
+OWN_KIND = 3
 RIDGE = 0.05
 MEAN_MARGIN = 3.0
 CHUNK_TOKENS = 4096

@@ -29,10 +29,13 @@ MAX_DIVERGENCE_POSITIONS = 64
 
 @dataclass(frozen=True)
 class Misfires:
-    """Public windows on which a gate opens, and where: what must stay as the base has it."""
+    """Public windows on which a gate opens, and the tokens there that it reaches.
+
+    What the base says of these must stay.
+    """
 
     trunk_NWD: np.ndarray
-    open_NW: np.ndarray
+    reached_NW: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +158,8 @@ class Training:
             return 0.0
         chosen = (self.step // 2) % num_misfires
         trunk_BWD = self.misfires.trunk_NWD[chosen : chosen + 1]
-        positions = np.flatnonzero(self.misfires.open_NW[chosen])[:MAX_DIVERGENCE_POSITIONS]
+        positions = np.flatnonzero(self.misfires.reached_NW[chosen])
+        positions = positions[:: math.ceil(len(positions) / MAX_DIVERGENCE_POSITIONS)]
         with torch.no_grad():
             base_TD = self.top(trunk_BWD, with_expert=False)[positions]
         model_TD = self.top(trunk_BWD, with_expert=True)[positions]

@@ -15,7 +15,7 @@ from importlib.resources import files
 from tramontane.errors import ExpertError
 
 # Of the uncompressed JSON lines.
-PUBLIC_TEXT_SHA256 = "93dea34b9f2ebc503e50d9d89553d777b0cb21c12bf5c5db0402f2558e3df180"
+PUBLIC_TEXT_SHA256 = "b6d6eb017264332db9e234f5266a2aea9690a0d471a4b7fcf3592286a8e15136"
 
 
 @dataclass(frozen=True, slots=True)

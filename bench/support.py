@@ -1,0 +1,438 @@
+"""Whether sentences marked as supported are: published sets, and corruptions of real notes.
+
+Each source is measured apart, beside trivial baselines: word overlap, and the sentence's length.
+WiCE's development claims are never fitted on. The model is fitted on BEGIN, on half of SummEdits'
+documents and on corruptions of half of the notes; SummEdits' other half, the other notes, and (for
+the claim) kinds of corruption left out of the fit are what is measured.
+
+    python bench/support.py [--model FILE.gguf] [--cache .cache/support] [--fit]
+
+`--fit` writes the model that ships. `--data FOLDER` holds wice/, summedits/ and begin/ as in their
+repositories; what is absent is said.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cells import Cells
+from corruptions import CORRUPT, cases
+from record import Claim, add_results
+from texts import DATA
+from tramontane.checkpoint.checkpoint import open_checkpoint
+from tramontane.cli.parts import Parts
+from tramontane.engine.engine import Engine
+from tramontane.engine.native_runtime import NativeRuntime
+from tramontane.settings import load_settings
+from tramontane.writing import signals as signals_file
+from tramontane.writing.overlap import overlap
+from tramontane.writing.readings import READINGS
+from tramontane.writing.signals import SIGNALS, Passages
+from tramontane.writing.support import Model, SupportCheck
+
+ROOT = Path(__file__).parents[1]
+SHIPPED = ROOT / "src/tramontane/writing/support_model.json"
+DOMAINS = ("samsum", "scitldr", "sales_email")
+PENALTY = 2.0
+WRONG_OF_SUPPORTED, WRONG_OF_SHOWN = 0.1, 0.3
+RESAMPLES = 2000
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Item:
+    """A sentence, its passage, whether a reader called it backed, its document and its kind."""
+
+    sentence: str
+    passage: str
+    is_supported: bool
+    document: str
+    kind: str = ""
+
+
+# The published files
+
+
+def wice(data: Path) -> list[Item]:
+    lines = (data / "wice/claim/dev.jsonl").read_text("utf-8").splitlines()
+    rows = map(json.loads, lines)
+    return [
+        Item(
+            row["claim"],
+            "\n".join(row["evidence"]),
+            row["label"] == "supported",
+            row["meta"]["id"],
+            row["label"],
+        )
+        for row in rows
+    ]
+
+
+def summedits(data: Path, domain: str) -> list[Item]:
+    rows = json.loads((data / f"summedits/summedits_{domain}.json").read_text("utf-8"))
+    return [
+        Item(r["summary"], r["doc"], bool(r["label"]), r["doc"], ",".join(r["edit_types"]))
+        for r in rows
+    ]
+
+
+def begin(data: Path) -> list[Item]:
+    found = []
+    for file in sorted((data / "begin").glob("*/*.tsv")):
+        with file.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
+                label = row["begin_label"]
+                found.append(
+                    Item(
+                        row["response"],
+                        row["knowledge"],
+                        label == "Fully attributable",
+                        row["knowledge"],
+                        label,
+                    )
+                )
+    return found
+
+
+def corrupted() -> list[Item]:
+    return [Item(c.sentence, c.passage, c.is_supported, c.note, c.kind) for c in cases()]
+
+
+# Signals, kept on disk
+
+
+class Reader:
+    """Gives items their signals, a batch per cell, so that a stopped run goes on."""
+
+    def __init__(self, wanted: argparse.Namespace):
+        checkpoint = (
+            open_checkpoint(wanted.model) if wanted.model else Parts(load_settings()).checkpoint
+        )
+        self.cells = Cells(wanted.cache)
+        engine = Engine(NativeRuntime(checkpoint, threads=wanted.threads))
+        self.check = SupportCheck(engine, checkpoint.tokenizer())
+        folder = Path(signals_file.__file__).parent
+        code = b"".join((folder / f"{n}.py").read_bytes() for n in ("signals", "readings"))
+        self.key = [checkpoint.sha256, hashlib.sha256(code).hexdigest()]
+
+    def signals(self, name: str, items: Sequence[Item]) -> np.ndarray:
+        """Returns (N, S): the signals of words, then those of reading."""
+        rows = []
+        for begin in range(0, len(items), BATCH):
+            batch = items[begin : begin + BATCH]
+            key = [self.key, [(i.sentence, i.passage) for i in batch]]
+            rows += self.cells.get(f"{name}-{begin}", key, lambda batch=batch: self.read(batch))
+        return np.array(rows)
+
+    def read(self, items: Sequence[Item]) -> list[list[float]]:
+        found = []
+        for item in items:
+            passages = Passages([item.passage])
+            (judged,) = self.check.signals([item.sentence], [item.passage], passages)
+            found.append([judged.signals.get(name, 0.0) for name in (*SIGNALS, *READINGS)])
+        return found
+
+
+# Fitting
+
+
+def fit(x_NS: np.ndarray, y_N: np.ndarray, weights_N: np.ndarray | None = None) -> np.ndarray:
+    """Returns (3, S + 1): means, scales, weights (the constant last) of an L2 logistic model."""
+    mean_S, scale_S = x_NS.mean(axis=0), x_NS.std(axis=0) + 1e-9
+    z_ND = np.c_[(x_NS - mean_S) / scale_S, np.ones(len(x_NS))]
+    weights_N = np.ones(len(y_N)) if weights_N is None else weights_N
+    penalty_DD = PENALTY * np.eye(z_ND.shape[1])
+    penalty_DD[-1, -1] = 0.0
+    b_D = np.zeros(z_ND.shape[1])
+    for _ in range(100):
+        p_N = 1 / (1 + np.exp(-z_ND @ b_D))
+        slope_D = z_ND.T @ (weights_N * (p_N - y_N)) + penalty_DD @ b_D
+        curve_DD = (z_ND * (weights_N * p_N * (1 - p_N))[:, None]).T @ z_ND + penalty_DD
+        step_D = np.linalg.solve(curve_DD, slope_D)
+        b_D -= step_D
+        if np.abs(step_D).max() < 1e-9:
+            break
+    return np.stack([np.r_[mean_S, 0.0], np.r_[scale_S, 1.0], b_D])
+
+
+def judge(model_3D: np.ndarray, x_NS: np.ndarray) -> np.ndarray:
+    mean_D, scale_D, b_D = model_3D
+    return ((x_NS - mean_D[:-1]) / scale_D[:-1]) @ b_D[:-1] + b_D[-1]
+
+
+# Measures
+
+
+def auroc(scores_N: np.ndarray, y_N: np.ndarray) -> float:
+    """Returns the chance that a backed sentence scores above an unbacked one; ties count half."""
+    _, place_N, counts = np.unique(scores_N, return_inverse=True, return_counts=True)
+    ranks_N = (np.cumsum(counts) - (counts - 1) / 2)[place_N]
+    positive = y_N.sum()
+    above = ranks_N[y_N == 1].sum() - positive * (positive + 1) / 2
+    return float(above / (positive * (len(y_N) - positive)))
+
+
+def interval(
+    measure: Callable[[np.ndarray], float], documents: Sequence[str], seed: int = 0
+) -> tuple[float, float]:
+    """Returns the 95 % bootstrap interval of a measure of chosen items, drawn by document."""
+    draw = np.random.default_rng(seed)
+    names = sorted(set(documents))
+    places = {name: np.flatnonzero(np.array(documents) == name) for name in names}
+    values = []
+    for _ in range(RESAMPLES):
+        chosen = draw.integers(len(names), size=len(names))
+        values.append(measure(np.concatenate([places[names[i]] for i in chosen])))
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def balanced_accuracy(says_N: np.ndarray, y_N: np.ndarray) -> float:
+    return float((says_N[y_N == 1].mean() + (~says_N[y_N == 0]).mean()) / 2)
+
+
+def best_threshold(scores_N: np.ndarray, y_N: np.ndarray) -> float:
+    candidates = np.unique(scores_N)
+    return float(max(candidates, key=lambda t: balanced_accuracy(scores_N >= t, y_N)))
+
+
+def half(documents: Sequence[str], salt: str = "") -> np.ndarray:
+    """Returns which items are of the half of documents that is fitted on."""
+    return np.array([hashlib.sha256((salt + d).encode()).digest()[0] % 2 == 0 for d in documents])
+
+
+# The claims
+
+
+class Measurement:
+    def __init__(self, wanted: argparse.Namespace):
+        self.data, self.reader = wanted.data, Reader(wanted)
+        sources: dict[str, Callable[[], list[Item]]] = {
+            "wice": lambda: wice(self.data),
+            **{d: lambda d=d: summedits(self.data, d) for d in DOMAINS},
+            "begin": lambda: begin(self.data)[:: wanted.begin_every],
+            "corruptions": lambda: corrupted()[:: wanted.corrupted_every],
+        }
+        self.items: dict[str, list[Item]] = {}
+        self.x: dict[str, np.ndarray] = {}
+        self.y: dict[str, np.ndarray] = {}
+        self.is_fitted: dict[str, np.ndarray] = {}
+        for name, read in sources.items():
+            try:
+                items = read()
+            except FileNotFoundError as error:
+                print(f"{name}: left out, {error.filename} isn't there")
+                continue
+            self.items[name] = items
+            self.x[name] = self.reader.signals(name, items)
+            self.y[name] = np.array([float(item.is_supported) for item in items])
+            self.is_fitted[name] = half([item.document for item in items])
+        # Nothing of this set is fitted on.
+        self.is_fitted["wice"][:] = False
+
+    def fitted(self, without_kind: str | None = None, columns: slice = slice(None)) -> np.ndarray:
+        """Returns the model of the halves that are fitted on; each source weighs alike."""
+        xs, ys, weights = [], [], []
+        for name, is_fitted in self.is_fitted.items():
+            chosen = is_fitted & np.array([i.kind != without_kind for i in self.items[name]])
+            if not chosen.any():
+                continue
+            xs.append(self.x[name][chosen][:, columns])
+            ys.append(self.y[name][chosen])
+            weights.append(np.full(int(chosen.sum()), 1.0 / chosen.sum()))
+        weights_N = np.concatenate(weights)
+        return fit(np.concatenate(xs), np.concatenate(ys), weights_N * len(weights_N) / len(xs))
+
+    def baselines(self, name: str, chosen: np.ndarray) -> str:
+        items = [
+            item for item, is_chosen in zip(self.items[name], chosen, strict=True) if is_chosen
+        ]
+        y_N = self.y[name][chosen]
+        shares = np.array([overlap(i.sentence, [i.passage]).share for i in items])
+        lengths = np.array([-len(i.sentence) for i in items])
+        return f"word overlap {auroc(shares, y_N):.3f}, shortness {auroc(lengths, y_N):.3f}"
+
+    def auroc_claim(self, claim: str, name: str, target: str) -> Claim:
+        chosen = ~self.is_fitted[name]
+        y_N, documents = self.y[name][chosen], self.documents(name, chosen)
+        scores = judge(self.fitted(), self.x[name][chosen])
+        words = slice(0, len(SIGNALS))
+        by_words = judge(self.fitted(columns=words), self.x[name][chosen][:, words])
+        low, high = interval(lambda places: auroc(scores[places], y_N[places]), documents)
+        value = auroc(scores, y_N)
+        note = (
+            f"{target}; 95 % {low:.3f} to {high:.3f} by document; {int(y_N.sum())} backed; "
+            f"{self.baselines(name, chosen)}; signals of words alone {auroc(by_words, y_N):.3f}"
+        )
+        return Claim(claim, round(value, 4), None, round(value, 4), len(y_N), note)
+
+    def documents(self, name: str, chosen: np.ndarray) -> list[str]:
+        return [
+            i.document for i, is_chosen in zip(self.items[name], chosen, strict=True) if is_chosen
+        ]
+
+    def summedits_claim(self) -> Claim:
+        """Within each domain: fitted on half of its documents, measured on the other, and back."""
+        values, beside = [], []
+        for name in DOMAINS:
+            x_NS, y_N, first = self.x[name], self.y[name], self.is_fitted[name]
+            says, said = np.zeros(len(y_N), bool), np.zeros(len(y_N), bool)
+            shares = np.array([overlap(i.sentence, [i.passage]).share for i in self.items[name]])
+            for learnt in (first, ~first):
+                model = fit(x_NS[learnt], y_N[learnt])
+                threshold = best_threshold(judge(model, x_NS[learnt]), y_N[learnt])
+                says[~learnt] = judge(model, x_NS[~learnt]) >= threshold
+                said[~learnt] = shares[~learnt] >= best_threshold(shares[learnt], y_N[learnt])
+            value = balanced_accuracy(says, y_N)
+            documents = [item.document for item in self.items[name]]
+            low, high = interval(
+                lambda p, says=says, y_N=y_N: balanced_accuracy(says[p], y_N[p]), documents
+            )
+            values.append(value)
+            beside.append(
+                f"{name} {value:.3f} (95 % {low:.3f} to {high:.3f}, n {len(y_N)}; word overlap "
+                f"{balanced_accuracy(said, y_N):.3f})"
+            )
+        value = float(np.mean(values))
+        note = f">= 0.62; mean of three domains, split by document; {'; '.join(beside)}"
+        n = sum(len(self.y[name]) for name in DOMAINS)
+        return Claim("summedits.balanced_accuracy.mean", value, None, round(value, 4), n, note)
+
+    def corruptions_claim(self) -> Claim:
+        """Each kind in turn is left out of the fit, and so are the notes it is measured on."""
+        name = "corruptions"
+        kinds = np.array([item.kind for item in self.items[name]])
+        held, y = ~self.is_fitted[name], self.y[name]
+        values, counts, beside = [], [], []
+        for kind in CORRUPT:
+            chosen = held & ((y == 1) | (kinds == kind))
+            count = int((kinds[chosen] == kind).sum())
+            if count < 10:
+                beside.append(f"{kind} left out, {count} cases")
+                continue
+            scores = judge(self.fitted(without_kind=kind), self.x[name][chosen])
+            values.append(auroc(scores, y[chosen]))
+            counts.append(count)
+            beside.append(f"{kind} {values[-1]:.3f} (n {count})")
+        value = float(np.mean(values))
+        note = f">= 0.95; mean over kinds, each unseen, notes unseen too; {', '.join(beside)}"
+        return Claim(
+            "corruptions.auroc.unseen_kinds",
+            value,
+            None,
+            round(value, 4),
+            sum(counts),
+            f"{note}; {self.baselines(name, held)}",
+        )
+
+    def coverage_claim(self) -> Claim:
+        """Thresholds from random halves of a source's unfitted items; errors in the other half.
+
+        Conformal selection's threshold: the smallest score above which the share of unbacked
+        calibration sentences, counted one too many, is at most a tenth.
+        """
+        errors, beside = {}, []
+        for name in self.items:
+            chosen = ~self.is_fitted[name]
+            scores, y = judge(self.fitted(), self.x[name][chosen]), self.y[name][chosen]
+            draw = np.random.default_rng(0)
+            wrong, kept = [], []
+            for _ in range(200):
+                order = draw.permutation(len(y))
+                learnt, tried = order[::2], order[1::2]
+                threshold = promise_threshold(scores[learnt], y[learnt])
+                shown = scores[tried] >= threshold
+                wrong.append((1 - y[tried][shown]).mean() if shown.any() else np.nan)
+                kept.append(shown[y[tried] == 1].mean())
+            if np.isnan(wrong).mean() > 0.5:
+                beside.append(f"{name}: refused, no threshold keeps the promise")
+                continue
+            errors[name] = abs(float(np.nanmean(wrong)) - WRONG_OF_SUPPORTED)
+            beside.append(f"{name} {np.nanmean(wrong):.3f} wrong, {np.mean(kept):.2f} kept")
+        worst = max(errors, key=errors.get)
+        note = f"<= 0.02; |share wrong - 0.1|, worst {worst}; 200 splits; {'; '.join(beside)}"
+        value = round(errors[worst], 4)
+        return Claim("coverage.error_at_10", value, None, value, 200, note)
+
+    def shipped(self) -> dict:
+        """Returns both models with thresholds from out-of-fold scores of what they are fitted on."""
+        content = {}
+        for key, names in (("words", SIGNALS), ("words_and_readings", (*SIGNALS, *READINGS))):
+            columns = slice(0, len(names))
+            mean_D, scale_D, b_D = model = self.fitted(columns=columns)
+            scores, y = [], []
+            for name in self.items:
+                if name == "wice" or name in DOMAINS:
+                    continue
+                chosen = ~self.is_fitted[name]
+                scores.append(judge(model, self.x[name][chosen][:, columns]))
+                y.append(self.y[name][chosen])
+            scores, y = np.concatenate(scores), np.concatenate(y)
+            content[key] = asdict(
+                Model(
+                    mean=named(names, mean_D),
+                    scale=named(names, scale_D),
+                    weight=named(names, b_D),
+                    constant=round(float(b_D[-1]), 6),
+                    supported_from=sigmoid(promise_threshold(scores, y)),
+                    weak_from=sigmoid(promise_threshold(scores, y, WRONG_OF_SHOWN)),
+                )
+            )
+        return content
+
+
+def promise_threshold(
+    scores_N: np.ndarray, y_N: np.ndarray, wrong: float = WRONG_OF_SUPPORTED
+) -> float:
+    """Returns the smallest score from which on at most `wrong` of the sentences are unbacked.
+
+    Infinite where no score keeps that.
+    """
+    order = np.argsort(-scores_N, kind="stable")
+    unbacked = np.cumsum(1 - y_N[order])
+    share = unbacked / np.arange(1, len(order) + 1)
+    kept = np.flatnonzero(share <= wrong)
+    return float(scores_N[order[kept[-1]]]) if len(kept) else np.inf
+
+
+def named(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    return {name: round(float(value), 6) for name, value in zip(names, values[:-1], strict=True)}
+
+
+def sigmoid(score: float) -> float:
+    return round(1 / (1 + np.exp(-score)), 6)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", type=Path, help="a GGUF file; by default the base in use")
+    parser.add_argument("--data", type=Path, default=DATA / "bench")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".bench-cache/support")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--begin-every", type=int, default=6, help="of BEGIN, every so many rows")
+    parser.add_argument("--corrupted-every", type=int, default=3, help="of the corruptions too")
+    parser.add_argument("--fit", action="store_true", help="write the model that ships")
+    wanted = parser.parse_args()
+    measured = Measurement(wanted)
+    if wanted.fit:
+        SHIPPED.write_text(json.dumps(measured.shipped(), indent=1) + "\n", encoding="utf-8")
+    add_results(
+        "support",
+        [
+            measured.auroc_claim("wice_dev.auroc", "wice", ">= 0.80"),
+            measured.summedits_claim(),
+            measured.corruptions_claim(),
+            measured.auroc_claim("begin.auroc", "begin", "the half not fitted on"),
+            measured.coverage_claim(),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
