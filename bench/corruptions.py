@@ -1,4 +1,4 @@
-"""Sentences of real notes, as they are or lightly rewritten, and corrupted in kinds that people know.
+"""Sentences of real notes as they are, lightly rewritten, and corrupted in kinds that people know.
 
 Each case is a sentence, the passage its original stands in, whether the passage still carries it,
 the kind of change, and the note it is from. Everything follows from the notes and the seed.
@@ -129,8 +129,8 @@ def contracted(text: str, chance: random.Random) -> str | None:
 def turned(text: str, chance: random.Random) -> str | None:
     """A leading clause goes to the end."""
     match = re.fullmatch(
-        r"((?:If|When|After|Before|While|Once|Because|Since|In|For|At|On) [^,]{8,80}), (\w[^,]{12,})"
-        r"([.!?])",
+        r"((?:If|When|After|Before|While|Once|Because|Since|In|For|At|On) [^,]{8,80}), "
+        r"(\w[^,]{12,})([.!?])",
         text,
     )
     if not match:

@@ -279,7 +279,10 @@ class FakeDesk:
                 ("It likes a sunny place with potash.", 0.6, "weak"),
                 ("Garlic was first grown on the moon.", 0.1, "unsupported"),
             ):
-                yield Sentence(text, "prose", 1, 1, 3, overlap, mark, heard or None)
+                missing = ("moon",) if mark == "unsupported" else ()
+                yield Sentence(
+                    text, "prose", 1, 1, 3, overlap, mark, heard or None, overlap, missing
+                )
         else:
             for source in sources:
                 yield Sentence(

@@ -96,15 +96,15 @@ def test_notes_that_do_not_say(visit: Visit):
     expect(visit.named("dialog", "The heap")).to_be_visible()
 
 
-def test_prose_is_marked_by_word_overlap_and_says_so(visit: Visit):
+def test_prose_is_marked_by_its_support_and_says_why(visit: Visit):
     page = visit.open()
     visit.ask("prose about garlic")
     moon = page.get_by_text("Garlic was first grown on the moon.")
     moon.hover()
     tip = page.get_by_role("tooltip")
-    expect(tip).to_contain_text("Not in your notes (by word overlap)")
+    expect(tip).to_contain_text("Not in your notes: no source holds “moon”")
     page.get_by_text("It likes a sunny place").focus()
-    expect(tip).to_contain_text("weakly supported: 60 % of its words stand in source 1")
+    expect(tip).to_contain_text("Weakly supported by your notes, source 1")
     line = (
         "el => getComputedStyle(el).textDecorationLine + getComputedStyle(el).textDecorationStyle"
     )

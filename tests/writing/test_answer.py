@@ -23,6 +23,7 @@ from tramontane.writing.answer import CITATION, MAX_QUESTION_CHARACTERS, Writer
 from tramontane.writing.events import Abstained, Done, OwnWords, Sentence, Sources
 from tramontane.writing.overlap import SUPPORTED, UNSUPPORTED, overlap
 from tramontane.writing.prompt import ANSWER, messages_for
+from tramontane.writing.support import SupportCheck
 
 # Each holds a sentence of one note word for word, so that any choosing finds it.
 ANSWERED = {
@@ -212,7 +213,7 @@ WRITTEN = (
 )
 
 
-def test_a_base_that_may_write_yields_sentences_marked_by_overlap(library, tokenizer):
+def test_a_base_that_may_write_yields_sentences_with_their_support(library, tokenizer):
     writer = writer_that_says(library, tokenizer, WRITTEN, can_write=True)
     answer = writer.answer(GARLIC_QUESTION)
     assert [sentence.text for sentence in answer.sentences] == [
@@ -221,21 +222,26 @@ def test_a_base_that_may_write_yields_sentences_marked_by_overlap(library, token
         "It went in on 29 October with forty cloves in the long bed!",
         "Zebras graze?",
     ]
-    assert_marked_by_overlap(answer.sentences, answer.sources)
+    assert_marked_by_support(answer.sentences, answer.sources)
     first, second, wrong_day, unheard_of = answer.sentences
     assert (first.mark, second.mark) == (SUPPORTED, SUPPORTED)
     assert answer.sources[first.source - 1].path == "garlic.md"
-    assert (wrong_day.mark, unheard_of.mark) == (UNSUPPORTED, UNSUPPORTED)
+    assert (wrong_day.mark != SUPPORTED, unheard_of.mark) == (True, UNSUPPORTED)
     assert (unheard_of.source, unheard_of.first_line, unheard_of.last_line) == (None, None, None)
     assert is_idle(writer.engine())
 
 
-def assert_marked_by_overlap(sentences, sources) -> None:
+def assert_marked_by_support(sentences, sources) -> None:
     by_number = {one.number: one for one in sources}
+    texts = [one.text for one in sources]
     for sentence in sentences:
-        measured = overlap(sentence.text, [one.text for one in sources])
-        assert (sentence.kind, sentence.mark) == ("prose", measured.mark)
-        assert sentence.overlap == pytest.approx(measured.share, abs=1e-3)
+        (measured,) = SupportCheck().check([sentence.text], texts)
+        assert (sentence.kind, sentence.mark) == ("prose", measured.verdict)
+        assert sentence.support == pytest.approx(measured.score, abs=1e-3)
+        assert sentence.overlap == pytest.approx(overlap(sentence.text, texts).share, abs=1e-3)
+        for word in sentence.missing:
+            assert word in sentence.text
+            assert word not in " ".join(texts)
         if measured.passage is None:
             assert (sentence.source, sentence.first_line, sentence.last_line) == (None, None, None)
         else:
@@ -271,14 +277,14 @@ PASSAGES = (
 
 @settings(max_examples=40, deadline=None)
 @given(said=SAID, between=st.sampled_from([" ", "\n", "\n\n"]))
-def test_no_word_of_prose_is_lost_and_every_mark_is_that_of_overlap(
+def test_no_word_of_prose_is_lost_and_every_mark_is_that_of_its_support(
     library, tokenizer, said, between
 ):
     text = between.join(words + citation + end for words, citation, end in said)
     writer = writer_that_says(library, tokenizer, text, (ADA, BEA))
     sentences = list(writer.prose(ANSWER, "Say it.", PASSAGES, (BEA, ADA)))
     assert [sentence.text for sentence in sentences] == [words + end for words, _, end in said]
-    assert_marked_by_overlap(sentences, PASSAGES)
+    assert_marked_by_support(sentences, PASSAGES)
     for sentence in sentences:
         assert not CITATION.search(sentence.text)
         assert sentence.shares["bea"] - sentence.shares["ada"] == pytest.approx(0.25)

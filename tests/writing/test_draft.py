@@ -228,8 +228,8 @@ def test_markdown_tells_quotations_and_doubtful_sentences_apart():
     draft = Answer("garlic", sentences=sentences, sources=sources)
     assert as_markdown(draft) == (
         "# garlic\n\n## Garlic\n\n> It grew. [2]\n\nIt grew well. [1]\n\n"
-        "It grew tall. [1] *(weak by word overlap)*\n\n"
-        "It flew. *(unsupported by word overlap)*\n\n"
+        "It grew tall. [1] *(weak)*\n\n"
+        "It flew. *(unsupported)*\n\n"
         "## Sources\n\n1. n/1.md, lines 1-2\n2. n/2.md, lines 5-5\n"
     )
 

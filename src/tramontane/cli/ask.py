@@ -34,7 +34,9 @@ Collections = Annotated[
 ]
 # Tokens named for each expert in a sentence.
 MOST_RAISED = 4
-MARKS = {"weak": "few of its words are in your notes", "unsupported": "not in your notes"}
+# How many of the words that no source holds are named.
+MOST_MISSING = 4
+MARKS = {"weak": "weakly supported", "unsupported": "not in your notes"}
 
 
 def register(app: typer.Typer) -> None:
@@ -200,7 +202,9 @@ class Screen:
             say(f"“{sentence.text}”{number}")
         else:
             doubt = MARKS.get(sentence.mark or "")
-            say(f"{sentence.text}{number}" + (f"  ({doubt}, by word overlap)" if doubt else ""))
+            if doubt and sentence.missing:
+                doubt += ": " + ", ".join(f"“{word}”" for word in sentence.missing[:MOST_MISSING])
+            say(f"{sentence.text}{number}" + (f"  ({doubt})" if doubt else ""))
 
     def end(self) -> None:
         if self.has_own_words:

@@ -58,6 +58,8 @@ class NotesAnswer:
                 "kind": sentence.kind,
                 "mark": sentence.mark,
                 "overlap": sentence.overlap,
+                "score": sentence.support,
+                "missing": list(sentence.missing),
                 "source": sentence.source,
                 "shares": sentence.shares,
             }

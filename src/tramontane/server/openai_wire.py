@@ -338,6 +338,8 @@ class SentenceSupport(Reply):
     kind: str
     mark: str | None
     overlap: float | None
+    score: float | None = None
+    missing: list[str] = []
     source: int | None
 
 

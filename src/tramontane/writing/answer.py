@@ -2,7 +2,7 @@
 
 A base that has not passed the writer's check composes: search chooses sentences of the notes,
 which are shown as quotations. One that has passed writes from numbered passages. Either way every
-sentence carries the word overlap with its source.
+written sentence carries its support (support.py).
 """
 
 import re
@@ -41,6 +41,7 @@ from tramontane.writing.quote import (
     weighed_by_gain,
 )
 from tramontane.writing.speak import ExpertInPlace, shares_in, speak
+from tramontane.writing.support import SupportCheck
 from tramontane.writing.voices import notes_behind, sentence_voice, voices_in
 
 NUM_HITS = 6
@@ -204,7 +205,7 @@ class Writer:
         *,
         with_voice: bool = False,
     ) -> Iterator[Sentence | Voiced]:
-        """Yields sentences as the base writes them, each marked by its word overlap."""
+        """Yields sentences as the base writes them, each with its support."""
         held, shares, written = "", [], []
         for piece in self.speak_from(task, question, sources, experts, max_new_tokens):
             held += piece.text
@@ -289,19 +290,22 @@ def why_not(evidence: Evidence, has_hits: bool) -> str:
 def prose_sentence(
     text: str, sources: Sequence[Source], shares: dict[str, float] | None
 ) -> Sentence:
-    """Returns a written sentence with its best source by overlap; its citations count not."""
+    """Returns a written sentence with its support and best source; its citations count not."""
     bare = CITATION.sub("", text).strip()
-    measured = overlap(bare, [source.text for source in sources])
-    source = sources[measured.passage] if measured.passage is not None else None
+    texts = [source.text for source in sources]
+    (found,) = SupportCheck().check([bare], texts)
+    source = sources[found.passage] if found.passage is not None else None
     return Sentence(
         bare,
         "prose",
         source.number if source else None,
         source.first_line if source else None,
         source.last_line if source else None,
-        overlap=round(measured.share, 3),
-        mark=measured.mark,
+        overlap=round(overlap(bare, texts).share, 3),
+        mark=found.verdict.value,
         shares=shares,
+        support=round(found.score, 3),
+        missing=tuple(dict.fromkeys(bare[begin:end] for begin, end in found.words)),
     )
 
 

@@ -87,7 +87,7 @@ def as_markdown(draft: Answer) -> str:
                 lines += [f"## {text}", ""]
             case Sentence(text, kind, source):
                 number = f" [{source}]" if source else ""
-                doubt = "" if part.mark == "supported" else f" *({part.mark} by word overlap)*"
+                doubt = "" if part.mark == "supported" else f" *({part.mark})*"
                 lines += [
                     f"> {text}{number}" if kind == "quotation" else f"{text}{number}{doubt}",
                     "",

@@ -27,10 +27,11 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One sentence shown: a quotation from a source, or the base's prose marked by word overlap.
+    """One sentence shown: a quotation from a source, or the base's prose with its support.
 
-    `overlap` is the share of its content words found in the source (1 for a quotation); `shares`
-    says how much of each token, on average, each expert in place carried.
+    `mark` is the verdict, `support` the probability that its source backs it, `missing` the words
+    that no source holds. `overlap` is the share of its content words found in the source (1 for a
+    quotation); `shares` says how much of each token, on average, each expert in place carried.
     """
 
     text: str
@@ -41,6 +42,8 @@ class Sentence:
     overlap: float | None = None
     mark: str | None = None
     shares: dict[str, float] | None = None
+    support: float | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

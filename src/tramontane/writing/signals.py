@@ -17,9 +17,19 @@ from tramontane.writing.terms import NUMBER, STOP_WORDS, WORD, stem
 
 # Sentences that count as near, and as many as are read.
 NUM_NEAR, MOST_EVIDENCE = 6, 12
-NEGATIONS = frozenset(
-    "no not never none nobody nothing neither nor without cannot isn't aren't wasn't weren't don't "
-    "doesn't didn't won't wouldn't can't couldn't shouldn't hasn't haven't hadn't".split()
+NEGATIONS = frozenset("no not never none nobody nothing neither nor without".split())
+CONTRACTIONS = tuple(
+    (re.compile(short), long)
+    for short, long in (
+        (r"\bwon't\b", "will not"),
+        (r"\bcan't\b", "can not"),
+        (r"n't\b", " not"),
+        (r"'re\b", " are"),
+        (r"'ll\b", " will"),
+        (r"'ve\b", " have"),
+        (r"'m\b", " am"),
+        (r"\b(it|that|there|he|she|what|here|now)'s\b", r"\1 is"),
+    )
 )
 NUMBER_WORDS = {
     word: str(number)
@@ -31,6 +41,20 @@ NUMBER_WORDS = {
 SENTENCE_BREAK = re.compile(r"(?<=[.!?])\s+|\n+")
 # Lines of one paragraph, which a writer or a program broke.
 SOFT_BREAK = re.compile(r"(?<=[^\s.!?:])\n(?=[a-z(])")
+MARKS = (
+    (re.compile(r"!?\[([^\]]*)\]\([^)\s]*\)"), r"\1"),
+    (re.compile(r"\[\[(?:[^\]|]*\|)?([^\]]*)\]\]"), r"\1"),
+    (re.compile(r"\[([^\]]*)\]\[[^\]]*\]"), r"\1"),
+    (re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)"), ""),
+    (re.compile(r"^\s*(?:[-+>#]+|\d+[.)])\s+", re.MULTILINE), ""),
+)
+# What a sentence says of its source, not of its matter.
+LEAD = re.compile(
+    r"\s*(?:(?:according to|as (?:noted|stated|described|mentioned) in) (?:the|your|my) "
+    r"(?:notes?|passages?|sources?|text)|as noted|the (?:notes?|passages?|sources?|text) "
+    r"(?:says?|states?|mentions?|notes?)(?: that)?)\b[,:]?\s*",
+    re.IGNORECASE,
+)
 PAIR_REACH = 4
 MOST_COUNTED = 4
 SAME_BEGINNING = 5
@@ -68,7 +92,9 @@ class Text:
 
     def __init__(self, text: str):
         self.text = text
-        self.words = words_of(text)
+        lead = LEAD.match(text)
+        self.begin = lead.end() if lead else 0
+        self.words = [word for word in words_of(text) if word.start >= self.begin]
         self.keys = [word.key for word in self.words]
 
     @cached_property
@@ -90,7 +116,11 @@ class Text:
 
     @cached_property
     def raw(self) -> list[str]:
-        return [match[0].lower() for match in WORD.finditer(self.text)]
+        """All words, contractions written out."""
+        low = self.text[self.begin :].lower().replace("’", "'").replace("cannot", "can not")
+        for short, long in CONTRACTIONS:
+            low = short.sub(long, low)
+        return [match[0] for match in WORD.finditer(low)]
 
     @cached_property
     def triples(self) -> frozenset[tuple[str, ...]]:
@@ -98,7 +128,7 @@ class Text:
 
     @property
     def is_negated(self) -> bool:
-        return any(word.replace("’", "'") in NEGATIONS for word in self.raw)
+        return not NEGATIONS.isdisjoint(self.raw)
 
     def holds(self, word: Word) -> bool:
         """Returns whether the word stands here, or a long word with the same beginning."""
@@ -112,6 +142,7 @@ class Passages:
     """What sentences may rest on, cut into sentences; common words weigh less than rare ones."""
 
     def __init__(self, texts: Sequence[str]):
+        texts = [without_marks(text) for text in texts]
         self.whole = [Text(text) for text in texts]
         self.sentences: list[Text] = []
         self.passage_of: list[int] = []
@@ -143,6 +174,13 @@ class Passages:
         total = sum(map(self.weight, sentence.words))
         held = sum(self.weight(word) for word in sentence.words if there.holds(word))
         return held / total if total else 0.0
+
+
+def without_marks(text: str) -> str:
+    """Returns Markdown's words: links by what they say, emphasis and list marks gone."""
+    for pattern, put in MARKS:
+        text = pattern.sub(put, text)
+    return text
 
 
 def lexical_signals(sentence: Text, passages: Passages) -> tuple[dict[str, float], list[int]]:

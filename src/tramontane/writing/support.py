@@ -123,11 +123,11 @@ class Judged:
 def evidence_for(
     tokenizer: Tokenizer, passages: Sequence[str], prepared: Passages, order: Sequence[int]
 ) -> str:
-    """Returns what the base reads before a sentence: all passages, or what fits of the likest."""
+    """Returns what the base reads first: all passages, or what fits of the likest sentences."""
     whole = "\n".join(passages)
-    if len(whole) <= 8 * MOST_EVIDENCE_TOKENS:
-        if len(tokenizer.encode(whole)) <= MOST_EVIDENCE_TOKENS:
-            return whole
+    is_short = len(whole) <= 8 * MOST_EVIDENCE_TOKENS
+    if is_short and len(tokenizer.encode(whole)) <= MOST_EVIDENCE_TOKENS:
+        return whole
     kept, count = [], 0
     for place in order[:EVIDENCE_SENTENCES]:
         count += len(tokenizer.encode(prepared.sentences[place].text))

@@ -47,7 +47,7 @@ export function surprise(before, after) {
 }
 
 export const markMeaning = {
-  supported: "By word overlap, supported",
-  weak: "By word overlap, weakly supported",
-  unsupported: "Not in your notes (by word overlap)",
+  supported: "Supported by your notes",
+  weak: "Weakly supported by your notes",
+  unsupported: "Not in your notes",
 };

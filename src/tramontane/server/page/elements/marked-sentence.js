@@ -1,7 +1,7 @@
 // One sentence with its mark, its source's number, and the experts' shares in it on demand.
 
 import { aside, clear, make } from "/dom.js";
-import { lines, markMeaning, percent } from "/words.js";
+import { lines, markMeaning } from "/words.js";
 import { offersTip } from "/elements/share-tip.js";
 
 class MarkedSentence extends HTMLElement {
@@ -31,9 +31,10 @@ class MarkedSentence extends HTMLElement {
 
   meaning(source) {
     const { sentence } = this;
-    const meaning = markMeaning[sentence.mark] ?? "";
-    if (sentence.mark === "unsupported" || !source) return markMeaning.unsupported;
-    return `${meaning}: ${percent(sentence.overlap)} of its words stand in source ${source.number}`;
+    const meaning = source ? (markMeaning[sentence.mark] ?? "") : markMeaning.unsupported;
+    const absent = (sentence.missing ?? []).slice(0, 4).map((word) => `“${word}”`);
+    if (absent.length) return `${meaning}: no source holds ${absent.join(", ")}`;
+    return source ? `${meaning}, source ${source.number}` : meaning;
   }
 
   tip(source) {
