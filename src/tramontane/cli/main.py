@@ -20,6 +20,7 @@ COMMANDS = {
     "models": ("pull", "ls", "show", "rm"),
     "notes": ("sync", "search", "collections", "notes"),
     "ask": ("ask", "write", "chat"),
+    "support": ("support",),
     "learn": ("learn",),
     "plan": ("plan",),
     "experts": ("experts",),

@@ -108,7 +108,8 @@ class SupportCheck:
         if not one.order:
             return Support(Verdict.UNSUPPORTED, 0.0, None, words, {})
         score = self.model.probability(one.signals)
-        place = passages.passage_of[one.order[0]]
+        shares_any = one.signals["best"] > 0
+        place = passages.passage_of[one.order[0]] if shares_any else None
         return Support(self.model.verdict(score), score, place, words, one.signals)
 
 
