@@ -459,7 +459,7 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 
 
 def test_epochs_follow_the_amount_of_text_unless_given():
-    assert [LearnSettings().epochs_for(n) for n in (1000, 29_999, 30_000, 60_000)] == [3, 3, 2, 1]
+    assert [LearnSettings().epochs_for(n) for n in (1000, 59_999, 60_000)] == [2, 2, 1]
     assert LearnSettings(epochs=7).epochs_for(1000) == 7
 
 
