@@ -5,7 +5,7 @@ The model is fitted on half of BEGIN's documents and on corruptions of half of t
 are the other halves, WiCE's development claims, and (for the claim) kinds of corruption left out of
 the fit. SummEdits needs a model of its own, fitted on half of a domain's documents at a time.
 
-    python bench/support.py [--model FILE.gguf] [--cache .cache/support] [--fit]
+    python bench/support.py [--fit] [--readings --model FILE.gguf --begin-every 6 ...]
 
 `--fit` writes the model that ships. `--data FOLDER` holds wice/, summedits/ and begin/ as in their
 repositories; what is absent is said.
@@ -22,20 +22,20 @@ from pathlib import Path
 
 import numpy as np
 
+import support_readings
 from cells import Cells
 from corruptions import CORRUPT, cases
 from record import Claim, add_results
+from support_readings import READINGS, evidence_for, reading_signals
 from texts import DATA
 from tramontane.checkpoint.checkpoint import open_checkpoint
 from tramontane.cli.parts import Parts
 from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.settings import load_settings
-from tramontane.writing import readings as readings_file
 from tramontane.writing.overlap import overlap
-from tramontane.writing.readings import READINGS, reading_signals
-from tramontane.writing.signals import SIGNALS, Passages
-from tramontane.writing.support import Judged, Model, evidence_for
+from tramontane.writing.signals import SIGNALS, Passages, Text, lexical_signals
+from tramontane.writing.support import Model
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "src/tramontane/writing/support_model.json"
@@ -48,6 +48,7 @@ EITHER = {"has_figures", "has_names", "dropped", "length"}
 SIGNS = np.array(
     [0.0 if name in EITHER else 1.0 if name in FOR else -1.0 for name in (*SIGNALS, *READINGS)]
 )
+WORDS = slice(0, len(SIGNALS))
 # What the model that ships is fitted on.
 LEARNT_FROM = ("begin", "corruptions")
 WRONG_OF_SUPPORTED, WRONG_OF_SHOWN = 0.1, 0.3
@@ -116,48 +117,57 @@ def corrupted() -> list[Item]:
     return [Item(c.sentence, c.passage, c.is_supported, c.note, c.kind) for c in cases()]
 
 
+def thinned(items: list[Item], every: int) -> list[Item]:
+    """Returns about one item of so many, by a hash of its sentence: no pattern in the order."""
+    return [
+        i for i in items if int(hashlib.sha256(i.sentence.encode()).hexdigest(), 16) % every == 0
+    ]
+
+
 # Signals, kept on disk
 
 
 class Reader:
-    """Gives items their signals, a batch per cell, so that a stopped run goes on."""
+    """Gives items their signals: of words, and with --readings of a base that reads them too."""
 
     def __init__(self, wanted: argparse.Namespace):
+        self.reads = wanted.readings
+        if not self.reads:
+            return
         checkpoint = (
             open_checkpoint(wanted.model) if wanted.model else Parts(load_settings()).checkpoint
         )
+        # Reading is slow: kept on disk, a batch per cell, so that a stopped run goes on.
         self.cells = Cells(wanted.cache)
         self.engine = Engine(NativeRuntime(checkpoint, threads=wanted.threads))
         self.tokenizer = checkpoint.tokenizer()
-        code = Path(readings_file.__file__).read_bytes()
+        code = Path(support_readings.__file__).read_bytes()
         self.key = [checkpoint.sha256, hashlib.sha256(code).hexdigest()]
 
     def signals(self, name: str, items: Sequence[Item]) -> np.ndarray:
         """Returns (N, S): the signals of words, then those of reading."""
-        rows = []
+        rows, evidence = [], []
+        for item in items:
+            passages = Passages([item.passage])
+            signals, order = lexical_signals(Text(item.sentence), passages)
+            rows.append([signals[name] for name in SIGNALS])
+            if self.reads:
+                evidence.append(evidence_for(self.tokenizer, item.passage, passages, order))
+        if not self.reads:
+            return np.array(rows)
         for begin in range(0, len(items), BATCH):
-            batch = items[begin : begin + BATCH]
-            there = [Passages([item.passage]) for item in batch]
-            judged = [
-                Judged(i.sentence, passages) for i, passages in zip(batch, there, strict=True)
-            ]
-            evidence = [
-                evidence_for(self.tokenizer, [item.passage], passages, one.order)
-                for item, passages, one in zip(batch, there, judged, strict=True)
-            ]
-            key = [self.key, [(i.sentence, e) for i, e in zip(batch, evidence, strict=True)]]
+            part = slice(begin, begin + BATCH)
+            pairs = [(i.sentence, e) for i, e in zip(items[part], evidence[part], strict=True)]
             read = self.cells.get(
-                f"{name}-{begin}", key, lambda j=judged, e=evidence: self.read(j, e)
+                f"{name}-{begin}", [self.key, pairs], lambda pairs=pairs: self.read(pairs)
             )
-            rows += [
-                [(one.signals | more)[name] for name in (*SIGNALS, *READINGS)]
-                for one, more in zip(judged, read, strict=True)
-            ]
+            for row, more in zip(rows[part], read, strict=True):
+                row += [more[name] for name in READINGS]
         return np.array(rows)
 
-    def read(self, judged: Sequence[Judged], evidence: Sequence[str]) -> list[dict[str, float]]:
-        texts = [one.text.text for one in judged]
-        return reading_signals(self.engine, self.tokenizer, texts, evidence)
+    def read(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, float]]:
+        sentences, evidence = zip(*pairs, strict=True)
+        return reading_signals(self.engine, self.tokenizer, sentences, evidence)
 
 
 # Fitting
@@ -246,8 +256,8 @@ class Measurement:
         sources: dict[str, Callable[[], list[Item]]] = {
             "wice": lambda: wice(self.data),
             **{d: lambda d=d: summedits(self.data, d) for d in DOMAINS},
-            "begin": lambda: begin(self.data)[:: wanted.begin_every],
-            "corruptions": lambda: corrupted()[:: wanted.corrupted_every],
+            "begin": lambda: thinned(begin(self.data), wanted.begin_every),
+            "corruptions": lambda: thinned(corrupted(), wanted.corrupted_every),
         }
         self.items: dict[str, list[Item]] = {}
         self.x: dict[str, np.ndarray] = {}
@@ -266,7 +276,7 @@ class Measurement:
         # Nothing of this set is fitted on.
         self.is_fitted["wice"][:] = False
 
-    def fitted(self, without_kind: str | None = None, columns: slice = slice(None)) -> np.ndarray:
+    def fitted(self, without_kind: str | None = None, columns: slice = WORDS) -> np.ndarray:
         """Returns the model of the halves that are fitted on; each source weighs alike."""
         xs, ys, weights = [], [], []
         for name in LEARNT_FROM:
@@ -292,15 +302,16 @@ class Measurement:
     def auroc_claim(self, claim: str, name: str, target: str) -> Claim:
         chosen = ~self.is_fitted[name]
         y_N, documents = self.y[name][chosen], self.documents(name, chosen)
-        scores = judge(self.fitted(), self.x[name][chosen])
-        words = slice(0, len(SIGNALS))
-        by_words = judge(self.fitted(columns=words), self.x[name][chosen][:, words])
+        scores = judge(self.fitted(), self.x[name][chosen][:, WORDS])
         low, high = interval(lambda places: auroc(scores[places], y_N[places]), documents)
         value = auroc(scores, y_N)
         note = (
             f"{target}; 95 % {low:.3f} to {high:.3f} by document; {int(y_N.sum())} backed; "
-            f"{self.baselines(name, chosen)}; signals of words alone {auroc(by_words, y_N):.3f}"
+            f"{self.baselines(name, chosen)}"
         )
+        if self.reader.reads:
+            read = judge(self.fitted(columns=slice(None)), self.x[name][chosen])
+            note += f"; a base reading too {auroc(read, y_N):.3f}"
         return Claim(claim, round(value, 4), None, round(value, 4), len(y_N), note)
 
     def documents(self, name: str, chosen: np.ndarray) -> list[str]:
@@ -316,7 +327,7 @@ class Measurement:
             says, said = np.zeros(len(y_N), bool), np.zeros(len(y_N), bool)
             shares = np.array([overlap(i.sentence, [i.passage]).share for i in self.items[name]])
             for learnt in (first, ~first):
-                model = fit(x_NS[learnt], y_N[learnt], SIGNS)
+                model = fit(x_NS[learnt], y_N[learnt], SIGNS[: x_NS.shape[1]])
                 threshold = best_threshold(judge(model, x_NS[learnt]), y_N[learnt])
                 says[~learnt] = judge(model, x_NS[~learnt]) >= threshold
                 said[~learnt] = shares[~learnt] >= best_threshold(shares[learnt], y_N[learnt])
@@ -347,7 +358,7 @@ class Measurement:
             if count < 10:
                 beside.append(f"{kind} left out, {count} cases")
                 continue
-            scores = judge(self.fitted(without_kind=kind), self.x[name][chosen])
+            scores = judge(self.fitted(without_kind=kind), self.x[name][chosen][:, WORDS])
             values.append(auroc(scores, y[chosen]))
             counts.append(count)
             beside.append(f"{kind} {values[-1]:.3f} (n {count})")
@@ -371,7 +382,8 @@ class Measurement:
         errors, beside = {}, []
         for name in self.items:
             chosen = ~self.is_fitted[name]
-            scores, y = judge(self.fitted(), self.x[name][chosen]), self.y[name][chosen]
+            x_NS, y = self.x[name][chosen][:, WORDS], self.y[name][chosen]
+            scores = judge(self.fitted(), x_NS)
             draw = np.random.default_rng(0)
             wrong, kept = [], []
             for _ in range(200):
@@ -392,28 +404,24 @@ class Measurement:
         return Claim("coverage.error_at_10", value, None, value, 200, note)
 
     def shipped(self) -> dict:
-        """Returns both models; thresholds are from the halves that they weren't fitted on."""
-        content = {}
-        for key, names in (("words", SIGNALS), ("words_and_readings", (*SIGNALS, *READINGS))):
-            columns = slice(0, len(names))
-            mean_D, scale_D, b_D = model = self.fitted(columns=columns)
-            scores, y = [], []
-            for name in LEARNT_FROM:
-                chosen = ~self.is_fitted[name]
-                scores.append(judge(model, self.x[name][chosen][:, columns]))
-                y.append(self.y[name][chosen])
-            scores, y = np.concatenate(scores), np.concatenate(y)
-            content[key] = asdict(
-                Model(
-                    mean=named(names, mean_D),
-                    scale=named(names, scale_D),
-                    weight=named(names, b_D),
-                    constant=round(float(b_D[-1]), 6),
-                    supported_from=sigmoid(promise_threshold(scores, y)),
-                    weak_from=sigmoid(promise_threshold(scores, y, WRONG_OF_SHOWN)),
-                )
+        """Returns the model; its thresholds are from the halves that it wasn't fitted on."""
+        mean_D, scale_D, b_D = model = self.fitted()
+        scores, y = [], []
+        for name in LEARNT_FROM:
+            chosen = ~self.is_fitted[name]
+            scores.append(judge(model, self.x[name][chosen][:, WORDS]))
+            y.append(self.y[name][chosen])
+        scores_N, y_N = np.concatenate(scores), np.concatenate(y)
+        return asdict(
+            Model(
+                mean=named(SIGNALS, mean_D),
+                scale=named(SIGNALS, scale_D),
+                weight=named(SIGNALS, b_D),
+                constant=round(float(b_D[-1]), 6),
+                supported_from=sigmoid(promise_threshold(scores_N, y_N)),
+                weak_from=sigmoid(promise_threshold(scores_N, y_N, WRONG_OF_SHOWN)),
             )
-        return content
+        )
 
 
 def promise_threshold(
@@ -444,8 +452,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA / "bench")
     parser.add_argument("--cache", type=Path, default=ROOT / ".bench-cache/support")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--begin-every", type=int, default=6, help="of BEGIN, every so many rows")
-    parser.add_argument("--corrupted-every", type=int, default=3, help="of the corruptions too")
+    parser.add_argument("--readings", action="store_true", help="what a base's reading would add")
+    parser.add_argument("--begin-every", type=int, default=1, help="of BEGIN, every so many rows")
+    parser.add_argument("--corrupted-every", type=int, default=1, help="of the corruptions too")
     parser.add_argument("--fit", action="store_true", help="write the model that ships")
     wanted = parser.parse_args()
     measured = Measurement(wanted)

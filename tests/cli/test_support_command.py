@@ -9,7 +9,7 @@ TEXT = (
 def checked(reader, text: str) -> list[dict]:
     file = reader.home / "text.md"
     file.write_text(text, encoding="utf-8")
-    return reader.json("support", file, "--no-reads")["sentences"]
+    return reader.json("support", file)["sentences"]
 
 
 def test_a_sentence_of_the_notes_is_told_from_one_that_is_not(reader):
@@ -24,15 +24,15 @@ def test_a_sentence_of_the_notes_is_told_from_one_that_is_not(reader):
 
 
 def test_doubtful_sentences_are_shown_alone_and_counted(reader):
-    said = reader.works("support", "-", "--no-reads", "--doubtful", stdin=TEXT)
+    said = reader.works("support", "-", "--doubtful", stdin=TEXT)
     assert "Lisbon" in said
     assert "not in your notes" in said
     assert "not calibrated on your text" in said
 
 
 def test_bad_input_is_refused_in_words(reader, tramontane):
-    assert "no sentence" in reader.fails("support", "-", "--no-reads", stdin="  \n 12 \n")
+    assert "no sentence" in reader.fails("support", "-", stdin="  \n 12 \n")
     assert "can't be read" in reader.fails("support", reader.home / "nowhere.md")
     assert "no notes yet" in tramontane.fails("support", "-", stdin=TEXT)
     long = "word " * 500_000
-    assert "2 MB" in reader.fails("support", "-", "--no-reads", stdin=long)
+    assert "2 MB" in reader.fails("support", "-", stdin=long)

@@ -2,13 +2,8 @@
 
 import math
 
-import numpy as np
 import pytest
 
-from tramontane.checkpoint.checkpoint import open_checkpoint
-from tramontane.engine.engine import Engine
-from tramontane.engine.native_runtime import NativeRuntime
-from tramontane.writing.readings import READINGS, is_content, reading_signals, signals_of
 from tramontane.writing.signals import SIGNALS
 from tramontane.writing.support import SupportCheck, Verdict, shipped_model
 
@@ -50,41 +45,12 @@ def test_a_sentence_is_judged_alike_alone_and_in_company():
     assert together == alone
 
 
-@pytest.mark.parametrize("reads", [False, True])
-def test_the_model_that_ships_names_signals_that_there_are(reads):
-    model = shipped_model(reads=reads)
-    names = (*SIGNALS, *READINGS) if reads else SIGNALS
-    assert tuple(model.weight) == tuple(model.mean) == tuple(model.scale) == names
+def test_the_model_that_ships_names_all_signals():
+    model = shipped_model()
+    assert tuple(model.weight) == tuple(model.mean) == tuple(model.scale) == SIGNALS
     assert 0 < model.weak_from < model.supported_from < 1
-    values = dict.fromkeys(names, 0.3)
+    values = dict.fromkeys(SIGNALS, 0.3)
     logit = model.constant + sum(
-        model.weight[n] * (0.3 - model.mean[n]) / model.scale[n] for n in names
+        model.weight[n] * (0.3 - model.mean[n]) / model.scale[n] for n in SIGNALS
     )
     assert model.probability(values) == pytest.approx(1 / (1 + math.exp(-logit)))
-
-
-def test_readings_are_those_of_the_words_that_carry_meaning():
-    within, alone = np.array([-1.0, -9.0, -5.0]), np.array([-8.0, -9.5, -7.0])
-    found = signals_of(within, alone, np.array([False, True, True]))
-    assert found["read_likelihood"] == pytest.approx(-7.0)
-    assert found["read_gain"] == pytest.approx(1.25)
-    assert found["read_least_gain"] == pytest.approx(0.5)
-    assert found["read_surprising"] == 1.0
-    assert found["read_unled"] == 1.0
-
-
-def test_a_base_reads_what_is_backed_as_likelier(smollm2_path):
-    checkpoint = open_checkpoint(smollm2_path)
-    tokenizer, engine = checkpoint.tokenizer(), Engine(NativeRuntime(checkpoint, threads=1))
-    sentences, evidence = [BACKED[0], UNBACKED[1]], [PASSAGES[1], PASSAGES[0]]
-    backed, unbacked = reading_signals(engine, tokenizer, sentences, evidence)
-    assert backed["read_gain"] > unbacked["read_gain"]
-    together = SupportCheck(engine, tokenizer).check([*BACKED, *UNBACKED], PASSAGES)
-    assert min(f.score for f in together[:2]) > max(f.score for f in together[2:])
-    ids = tokenizer.encode(" It cost 9 euros.")
-    marked = [
-        tokenizer.decode([i])
-        for i, content in zip(ids, is_content(tokenizer, "It cost 9 euros.", ids), strict=True)
-        if content
-    ]
-    assert "".join(marked).split() == ["cost", "9", "euros"]

@@ -32,9 +32,6 @@ def support_command(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A text or Markdown file; - reads standard input.")],
     collection: Collections = None,
-    reads: Annotated[
-        bool, typer.Option(help="Also let the base read each sentence after its passages.")
-    ] = True,
     only_doubtful: Annotated[
         bool, typer.Option("--doubtful", help="Show only what your notes don't back.")
     ] = False,
@@ -50,8 +47,7 @@ def support_command(
         raise RequestError(f"{file}: there is no sentence in it to check")
     with opened(context.obj) as parts:
         check_has_notes(parts)
-        check = SupportCheck(parts.engine, parts.tokenizer) if reads else SupportCheck()
-        checked = []
+        checked, check = [], SupportCheck()
         with Reporter() as report:
             found = check_text(parts.library, check, sentences, collections=collection)
             for one in found:

@@ -1,4 +1,6 @@
-"""SENTENCES, EVIDENCE → SIGNALS by a base that reads: how much likelier a sentence is after it.
+"""SENTENCES, EVIDENCE → SIGNALS by a base that reads: tried beside those of words.
+
+How much likelier is a sentence after its evidence than without?
 
 The gain of a token is log p(token | evidence, the sentence so far) − log p(token | the sentence so
 far), in nats (pointwise mutual information; context-aware decoding, Shi et al. 2023, uses the same
@@ -14,7 +16,7 @@ import numpy as np
 
 from tramontane.engine.engine import Engine
 from tramontane.tokenizer.tokenizer import Tokenizer
-from tramontane.writing.signals import words_of
+from tramontane.writing.signals import Passages, words_of
 
 LEADING = "In short:"
 MOST_EVIDENCE_TOKENS = 450
@@ -24,6 +26,23 @@ READINGS = (
     *("read_likelihood", "read_gain", "read_least_three", "read_least_gain", "read_surprising"),
     "read_unled",
 )
+
+
+def evidence_for(
+    tokenizer: Tokenizer, passage: str, prepared: Passages, order: Sequence[int]
+) -> str:
+    """Returns what the base reads first: the passage, or what fits of its likest sentences."""
+    if len(tokenizer.encode(passage)) <= MOST_EVIDENCE_TOKENS:
+        return passage
+    kept, count = [], 0
+    for place in order:
+        count += len(tokenizer.encode(prepared.sentences[place].text))
+        if kept and count > MOST_EVIDENCE_TOKENS:
+            break
+        kept.append(place)
+    text = "\n".join(prepared.sentences[place].text for place in sorted(kept))
+    # One sentence of a thousand tokens is cut where it would fill the context.
+    return text[: 8 * MOST_EVIDENCE_TOKENS]
 
 
 def reading_signals(
