@@ -30,7 +30,7 @@ def effect(
 
 
 # A stretch's mean share up to this is silence; bench/experts.py measures what it lets through.
-AUDIBLE = 0.01
+AUDIBLE = 0.032
 
 
 def speaker(shares_TE: np.ndarray, experts: Sequence[str]) -> str | None:
