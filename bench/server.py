@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -166,9 +166,10 @@ class Bench:
 
     def throughput(self) -> list[Claim]:
         """Turns of the same load, ours and the peer's; a warm-up of one short ask each."""
-        prompts = Prompts(self.model)
         loads: dict[tuple[int, str], list[Load]] = {}
         for _ in range(self.sizes.rounds):
+            # Servers are new in each turn and remember nothing, so the text may come again.
+            prompts = Prompts(self.model)
             for num_clients, num_asks in ((8, self.sizes.asks_8), (32, self.sizes.asks_32)):
                 bodies = bodies_for(prompts, num_clients, num_asks)
                 warm = bodies_for(prompts, 1, 1)
@@ -504,6 +505,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="a GGUF file; the embedded base if left out")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--rounds", type=int, help="turns of the throughput's load")
     parts = {
         "throughput": Bench.throughput,
         "soak": Bench.soak,
@@ -517,11 +519,14 @@ def main() -> None:
     if model is None:
         (model,) = (Path(__file__).parents[1] / ".test-models" / "smollm2").glob("*.gguf")
     with tempfile.TemporaryDirectory() as folder:
+        sizes = SHORT if arguments.short else FULL
+        if arguments.rounds:
+            sizes = replace(sizes, rounds=arguments.rounds)
         bench = Bench(
             model.absolute(),
             arguments.peer.absolute(),
             arguments.threads,
-            SHORT if arguments.short else FULL,
+            sizes,
             Path(folder),
         )
         for name in arguments.part:
