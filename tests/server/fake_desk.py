@@ -19,6 +19,7 @@ from tramontane.writing.events import (
     Sentence,
     Source,
     Sources,
+    Withheld,
 )
 
 GARLIC = """# Garlic
@@ -127,6 +128,7 @@ class FakeDesk:
         self.num_yielded = 0
         self.certificate_changes: dict[str, Any] = {}
         self.is_in_mixture = True
+        self.can_write = False
         self.looked_up: list[tuple[str, str]] = []
         # Held on to, so that only closing ends one and not the garbage collector.
         self.iterators: list[Iterator[Event]] = []
@@ -141,7 +143,7 @@ class FakeDesk:
             version="0.1.0",
             base="SmolLM2-135M",
             base_parameters=134_515_008,
-            can_write=False,
+            can_write=self.can_write,
             quality="This base passed 3 of 20 questions of the writer's check; its own prose is "
             "not to be trusted, so answers are quotations.",
             mixture="default",
@@ -214,8 +216,11 @@ class FakeDesk:
         experts: Sequence[str] | None,
         own_words: bool,
         voice: bool = False,
+        honest: bool = False,
     ) -> Iterator[Event]:
         iterator = self.answer(question, collections, experts, own_words)
+        if honest:
+            iterator = honestly(iterator)
         self.iterators.append(iterator)
         return iterator
 
@@ -411,3 +416,14 @@ def source_of(number: int, hit: Hit) -> Source:
         hit.text,
         hit.note_sha256,
     )
+
+
+def honestly(events: Iterator[Event]) -> Iterator[Event]:
+    """Yields a fake answer's events in honesty mode: copied words told, inventions kept back."""
+    for event in events:
+        if not isinstance(event, Sentence) or event.kind != "prose":
+            yield event
+        elif event.mark == "unsupported":
+            yield Withheld(None)
+        else:
+            yield replace(event, copied=((4, 18),) if event.text.startswith("You ") else ())

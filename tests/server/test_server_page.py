@@ -115,6 +115,27 @@ def test_prose_is_marked_by_its_support_and_says_why(visit: Visit):
     expect(page.get_by_text("compare words and numbers, not meaning")).to_be_visible()
 
 
+def test_honesty_keeps_back_what_no_source_backs_and_says_so(visit: Visit):
+    visit.desk.can_write = True
+    page = visit.open()
+    switch = page.get_by_role("switch", name="Only what my notes back")
+    expect(switch).not_to_be_checked()
+    switch.click()
+    expect(switch).to_be_checked()
+    visit.ask("prose about garlic")
+    answer = visit.named("article", "Answer")
+    expect(answer.get_by_text("A sentence was kept back: no source backs it.")).to_be_visible()
+    expect(answer.get_by_text("It likes a sunny place")).to_be_visible()
+    assert answer.locator("q").all_inner_texts() == ["planted garlic"]
+    assert "moon" not in page.content()
+
+
+def test_honesty_is_no_choice_where_answers_are_quotations(visit: Visit):
+    page = visit.open()
+    visit.ask("How many bulbs?")
+    expect(page.get_by_role("switch", name="Only what my notes back")).to_be_hidden()
+
+
 def test_shares_show_on_hover_focus_and_long_press(visit: Visit):
     page = visit.open()
     visit.ask("How many bulbs?")

@@ -26,11 +26,18 @@ from tramontane.writing.events import (
     Source,
     Sources,
     Voiced,
+    Withheld,
 )
 from tramontane.writing.speak import speak
 
 Collections = Annotated[
     list[str] | None, typer.Option("--in", help="Only this collection; may be repeated.")
+]
+Honest = Annotated[
+    bool,
+    typer.Option(
+        "--honest", help="Keep back what no source backs; a quotation stands there if one can."
+    ),
 ]
 # Tokens named for each expert in a sentence.
 MOST_RAISED = 4
@@ -56,6 +63,7 @@ def ask(
         bool,
         typer.Option("--voice", help="Show what each expert did in each sentence, and its notes."),
     ] = False,
+    honest: Honest = False,
     as_json: AsJson = False,
 ) -> None:
     """Answer a question from your notes, each sentence with its source.
@@ -68,7 +76,11 @@ def ask(
             parts.checkpoint  # noqa: B018  a missing base is told before the answer begins
         answer, show = Answer(question), Screen()
         for event in parts.writer().ask(
-            question, collections=collection, own_words=own_words, with_voice=voice
+            question,
+            collections=collection,
+            own_words=own_words,
+            with_voice=voice,
+            is_honest=honest,
         ):
             answer.take(event)
             if not as_json:
@@ -83,6 +95,7 @@ def write_command(
     collection: Collections = None,
     sections: Annotated[int, typer.Option(min=1, max=6, help="Sections at most.")] = 4,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Markdown file.")] = None,
+    honest: Honest = False,
     as_json: AsJson = False,
 ) -> None:
     """Draft a text from your notes: an outline of what they hold, each sentence with its source.
@@ -92,7 +105,10 @@ def write_command(
     with opened(context.obj) as parts:
         check_has_notes(parts)
         draft, show = Answer(task), Screen()
-        for event in write(parts.writer(), task, collections=collection, sections=sections):
+        events = write(
+            parts.writer(), task, collections=collection, sections=sections, is_honest=honest
+        )
+        for event in events:
             draft.take(event)
             if not as_json and output is None:
                 show(event)
@@ -181,6 +197,9 @@ class Screen:
             case Sentence():
                 self.sentence(event)
                 self.sentences.append(event.text)
+            case Withheld(instead):
+                self.withheld(instead)
+                self.sentences.append("")
             case Voiced():
                 self.voices.append(event)
             case Abstained(reason, closest):
@@ -205,6 +224,12 @@ class Screen:
             if doubt and sentence.missing:
                 doubt += ": " + ", ".join(f"“{word}”" for word in sentence.missing[:MOST_MISSING])
             say(f"{sentence.text}{number}" + (f"  ({doubt})" if doubt else ""))
+
+    def withheld(self, instead: Sentence | None) -> None:
+        if instead:
+            self.sentence(instead)
+        else:
+            say("[A sentence was kept back: no source backs it.]", style="dim")
 
     def end(self) -> None:
         if self.has_own_words:

@@ -101,6 +101,7 @@ class RealDesk:
         experts: Sequence[str] | None,
         own_words: bool,
         voice: bool = False,
+        honest: bool = False,
     ) -> Iterator[Event]:
         voices = self.parts.voices()
         if experts is not None:
@@ -108,7 +109,11 @@ class RealDesk:
                 raise NotFound(f"no expert {sorted(missing)[0]!r} is in place")
             voices = tuple(voice for voice in voices if voice.name in experts)
         yield from self.parts.writer(voices).ask(
-            question, collections=collections, own_words=own_words, with_voice=voice
+            question,
+            collections=collections,
+            own_words=own_words,
+            with_voice=voice,
+            is_honest=honest,
         )
 
     def experts(self) -> list[ExpertCard]:

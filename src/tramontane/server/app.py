@@ -243,6 +243,7 @@ class Page:
                 experts=asked.experts,
                 own_words=asked.own_words,
                 voice=asked.voice,
+                honest=asked.honest,
             )
             with closing(events):
                 for event in events:

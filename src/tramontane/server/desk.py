@@ -77,10 +77,12 @@ class Desk(Protocol):
         experts: Sequence[str] | None,
         own_words: bool,
         voice: bool = False,
+        honest: bool = False,
     ) -> Iterator[Event]:
         """Yields an answer's events; `experts` names those switched on, None means all in place.
 
-        With `voice`, what each expert did in each sentence comes at the end.
+        With `voice`, what each expert did in each sentence comes at the end; with `honest`, what no
+        source backs is kept back.
 
         Closing the iterator stops the work.
         """

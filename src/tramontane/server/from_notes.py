@@ -10,7 +10,16 @@ from tramontane.server.chat import text_of
 from tramontane.server.desk import Desk
 from tramontane.server.openai_wire import ChatBody, Extension
 from tramontane.server.wire import plain
-from tramontane.writing.events import Abstained, Event, Heading, Sentence, Source, Sources, Voiced
+from tramontane.writing.events import (
+    Abstained,
+    Event,
+    Heading,
+    Sentence,
+    Source,
+    Sources,
+    Voiced,
+    Withheld,
+)
 
 # What a draft from notes can't follow; it would be another answer if it were passed over.
 NOT_FROM_NOTES = (
@@ -18,6 +27,7 @@ NOT_FROM_NOTES = (
     "min_p top_k top_p temperature seed response_format tools max_tokens max_completion_tokens"
 ).split()
 HARMLESS = {"n": (1,)}
+WITHHELD = "[A sentence was kept back: no source backs it.]"
 
 
 class NotesAnswer:
@@ -43,6 +53,8 @@ class NotesAnswer:
                 return self.add(f"\n\n## {text}\n\n")
             case Sentence():
                 return self.sentence(event)
+            case Withheld(instead):
+                return self.sentence(instead) if instead else self.kept_back()
             case Voiced(place, voice):
                 self.support[place] |= {"effects": voice.effects, "behind": plain(voice.behind)}
         return ""
@@ -66,6 +78,15 @@ class NotesAnswer:
         )
         number = f" [{sentence.source}]" if sentence.source else ""
         return self.add(f"{space}{bare}{number}")
+
+    def kept_back(self) -> str:
+        """Says that a sentence was kept back; it counts as one that rests on nothing."""
+        space = " " if self.text and not self.text.endswith("\n") else ""
+        begin = len(self.text) + len(space)
+        self.support.append(
+            {"begin": begin, "end": begin + len(WITHHELD), "kind": "withheld", "mark": None}
+        )
+        return self.add(f"{space}{WITHHELD}")
 
     def add(self, text: str) -> str:
         self.text += text
@@ -112,6 +133,7 @@ def events_for(desk: Desk, body: ChatBody) -> Iterator[Event]:
         experts=asked.experts,
         own_words=False,
         voice=asked.voice,
+        honest=asked.honest,
     )
 
 

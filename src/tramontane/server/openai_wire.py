@@ -65,6 +65,9 @@ class Extension(BaseModel):
     )
     sources: bool = Field(True, description="With collections: tell the passages.")
     support: bool = Field(True, description="With collections: tell how far each sentence is kept.")
+    honest: bool = Field(
+        False, description="With collections: keep back what no source backs, and say so."
+    )
 
 
 class StreamOptions(Asked):

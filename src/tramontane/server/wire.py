@@ -23,12 +23,14 @@ from tramontane.writing.events import (
     Sentence,
     Sources,
     Voiced,
+    Withheld,
 )
 
 MAX_NAMES = 1_000
 EVENT_NAMES: dict[type, str] = {
     Sources: "sources",
     Sentence: "sentence",
+    Withheld: "withheld",
     Voiced: "voiced",
     Heading: "heading",
     Abstained: "abstained",
@@ -44,7 +46,8 @@ class Body(BaseModel):
 class AskBody(Body):
     """`experts` names those switched on; absent or null means every one in place.
 
-    With `voice`, an event "voiced" follows for each sentence: each expert's share and effect.
+    With `voice`, an event "voiced" follows for each sentence: each expert's share and effect. With
+    `honest`, an event "withheld" stands for each sentence that no source backs.
     """
 
     question: str
@@ -52,6 +55,7 @@ class AskBody(Body):
     experts: list[str] | None = Field(None, max_length=MAX_NAMES)
     own_words: bool = False
     voice: bool = False
+    honest: bool = False
 
 
 class SearchBody(Body):

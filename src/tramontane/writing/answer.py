@@ -29,6 +29,7 @@ from tramontane.writing.events import (
     Sources,
     Voiced,
 )
+from tramontane.writing.honesty import honest
 from tramontane.writing.likelihood import question_gains
 from tramontane.writing.overlap import overlap
 from tramontane.writing.prompt import ANSWER, fitting_prompt
@@ -46,6 +47,8 @@ from tramontane.writing.voices import notes_behind, sentence_voice, voices_in
 
 NUM_HITS = 6
 MAX_QUOTATIONS = 3
+# Sentences that may stand in the place of one that was kept back.
+NUM_QUOTABLE = 8
 # A further sentence must come near the best one.
 NEAR_BEST = 0.6
 # What the base reads before it quotes.
@@ -92,13 +95,20 @@ class Writer:
         own_words: bool = False,
         with_shares: bool = True,
         with_voice: bool = False,
+        is_honest: bool = False,
     ) -> Iterator[Event]:
         """Yields the events of an answer; with voice, what each expert did in it comes at its end.
 
-        Raises RequestError for an empty question or one too long to be one.
+        An honest answer keeps back what no source backs. Raises RequestError for an empty question,
+        one too long to be one, or honesty asked for beside own words, which nobody checks.
         """
         began = time.monotonic()
         question = check_question(question)
+        if is_honest and own_words:
+            raise RequestError(
+                "honesty mode keeps back what the notes don't back, and the model's own words are "
+                "not checked against them; ask for one of the two"
+            )
         hits = self.library.search(question, collections=collections, limit=NUM_HITS)
         found, evidence = self.weigh(Question(question, self.library.rarity), hits)
         if not found or not evidence.is_enough:
@@ -113,7 +123,15 @@ class Writer:
         num_tokens = 0
         experts = tuple(self.experts()) if with_shares else ()
         if self.can_write:
-            for event in self.prose(ANSWER, question, sources, experts, with_voice=with_voice):
+            prose = self.prose(ANSWER, question, sources, experts, with_voice=with_voice)
+            if is_honest:
+                quotable = [
+                    self.quotation(quotation, numbers[quotation.hit], experts)
+                    for quotation in found[:NUM_QUOTABLE]
+                    if quotation.hit in numbers
+                ]
+                prose = honest(prose, sources, quotable)
+            for event in prose:
                 num_tokens += 1
                 yield event
         else:

@@ -11,7 +11,17 @@ from tramontane.writing.answer import (
     source_of,
     why_not,
 )
-from tramontane.writing.events import Abstained, Answer, Done, Event, Heading, Sentence, Sources
+from tramontane.writing.events import (
+    Abstained,
+    Answer,
+    Done,
+    Event,
+    Heading,
+    Sentence,
+    Sources,
+    Withheld,
+)
+from tramontane.writing.honesty import honest
 from tramontane.writing.prompt import WRITE
 from tramontane.writing.quote import Question, candidates, weigh_evidence
 
@@ -26,10 +36,12 @@ def write(
     *,
     collections: Sequence[str] | None = None,
     sections: int = 4,
+    is_honest: bool = False,
 ) -> Iterator[Event]:
     """Yields a draft's events: sources first, then a heading and sentences for each section.
 
-    A section is a note: the best ones for the task, in the order of their first hit.
+    A section is a note: the best ones for the task, in the order of their first hit. An honest
+    draft keeps back what no source backs.
     """
     began = time.monotonic()
     task = check_question(task)
@@ -53,13 +65,21 @@ def write(
     for part in by_note:
         yield Heading(part[0].title)
         own_sources = sources[first : first + len(part)]
-        if writer.can_write:
+        if writer.can_write and not is_honest:
             yield from writer.prose(WRITE, task, own_sources, experts)
         else:
             best = candidates(asked, part, writer.library, writer.embed)[:SENTENCES_PER_SECTION]
             # Within a note its own order reads best.
-            for quotation in sorted(best, key=lambda q: (part[q.hit].first_line, q.start)):
-                yield writer.quotation(quotation, own_sources[quotation.hit].number, experts)
+            best.sort(key=lambda q: (part[q.hit].first_line, q.start))
+            quotations = [
+                writer.quotation(quotation, own_sources[quotation.hit].number, experts)
+                for quotation in best
+            ]
+            if writer.can_write:
+                prose = writer.prose(WRITE, task, own_sources, experts)
+                yield from honest(prose, own_sources, quotations)
+            else:
+                yield from quotations
         first += len(part)
     yield Done(time.monotonic() - began, 0)
 
@@ -85,6 +105,10 @@ def as_markdown(draft: Answer) -> str:
         match part:
             case Heading(text):
                 lines += [f"## {text}", ""]
+            case Withheld(None):
+                lines += ["*A sentence was kept back: no source backs it.*", ""]
+            case Withheld(Sentence(text, _, source)):
+                lines += [f"> {text} [{source}]", ""]
             case Sentence(text, kind, source):
                 number = f" [{source}]" if source else ""
                 doubt = "" if part.mark == "supported" else f" *({part.mark})*"

@@ -30,8 +30,9 @@ class Sentence:
     """One sentence shown: a quotation from a source, or the base's prose with its support.
 
     `mark` is the verdict, `support` the probability that its source backs it, `missing` the words
-    that no source holds. `overlap` is the share of its content words found in the source (1 for a
-    quotation); `shares` says how much of each token, on average, each expert in place carried.
+    that no source holds, `copied` the spans that honesty mode shows as copied. `overlap` is the
+    share of its content words found in the source (1 for a quotation); `shares` says how much of
+    each token, on average, each expert in place carried.
     """
 
     text: str
@@ -44,6 +45,14 @@ class Sentence:
     shares: dict[str, float] | None = None
     support: float | None = None
     missing: tuple[str, ...] = ()
+    copied: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Honesty mode kept a sentence back: no source backs it. `instead` quotes one, if one can."""
+
+    instead: Sentence | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ class Done:
     num_tokens: int
 
 
-Event = Sources | Sentence | Voiced | Heading | Abstained | OwnWords | Done
+Event = Sources | Sentence | Withheld | Voiced | Heading | Abstained | OwnWords | Done
 
 
 @dataclass(slots=True)
@@ -124,7 +133,7 @@ class Answer:
     abstained: bool = False
     reason: str | None = None
     closest: Source | None = None
-    sentences: list[Sentence | Heading] = field(default_factory=list)
+    sentences: list[Sentence | Withheld | Heading] = field(default_factory=list)
     sources: tuple[Source, ...] = ()
     voices: dict[int, SentenceVoice] = field(default_factory=dict)
     own_words: str | None = None
@@ -134,7 +143,7 @@ class Answer:
         match event:
             case Sources(sources):
                 self.sources = sources
-            case Sentence() | Heading():
+            case Sentence() | Withheld() | Heading():
                 self.sentences.append(event)
             case Voiced(place, voice):
                 self.voices[place] = voice

@@ -52,12 +52,15 @@ export class Answer extends EventTarget {
   }
 
   body(withOwnWords) {
-    return { question: this.question, ...this.options, own_words: withOwnWords };
+    // The model's own words are asked for as what they are: nobody checks them.
+    const honest = this.options.honest && !withOwnWords;
+    return { question: this.question, ...this.options, honest, own_words: withOwnWords };
   }
 
   take(name, data) {
     if (name === "sources") this.sources = data.sources;
     if (name === "sentence") this.sentences.push(data);
+    if (name === "withheld" && data.instead) this.sentences.push(data.instead);
     if (name === "own_words") this.ownWords.push(data);
     if (name === "abstained") Object.assign(this, { abstained: true, closest: data.closest });
     if (name === "done") this.seconds = data.seconds;

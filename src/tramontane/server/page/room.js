@@ -14,6 +14,7 @@ export class Room extends EventTarget {
   switchedOff = new Set();
   leftOut = new Set();
   coloursByExpert = false;
+  isHonest = false;
   error = null;
 
   async load() {
@@ -71,7 +72,11 @@ export class Room extends EventTarget {
 
   ask(question) {
     this.stop();
-    const options = { collections: this.chosenCollections, experts: this.chosenExperts };
+    const options = {
+      collections: this.chosenCollections,
+      experts: this.chosenExperts,
+      honest: this.isHonest,
+    };
     const answer = new Answer(this.answers.length + 1, question, options);
     this.answers.push(answer);
     this.current = answer;

@@ -44,6 +44,7 @@ class AnswerView extends HTMLElement {
 
   add(name, data) {
     if (name === "sentence") this.addSentence(data);
+    if (name === "withheld") this.addWithheld(data.instead);
     if (name === "heading") this.body.append(make("h2", {}, data.text));
     if (name === "abstained") this.body.append(...this.abstention(data));
     this.renderState();
@@ -58,6 +59,15 @@ class AnswerView extends HTMLElement {
     if (!this.body.lastElementChild?.matches("p.prose"))
       this.body.append(make("p", { class: "prose" }));
     this.body.lastElementChild.append(element, " ");
+  }
+
+  // Kept back in honesty mode, and said: a quotation stands there, or a word about it.
+  addWithheld(instead) {
+    if (instead) this.addSentence(instead);
+    else
+      this.body.append(
+        make("p", { class: "note" }, "A sentence was kept back: no source backs it."),
+      );
   }
 
   abstention({ reason, closest }) {

@@ -6,6 +6,7 @@ import "/elements/ask-box.js";
 import "/elements/ask-empty.js";
 import "/elements/collection-filter.js";
 import "/elements/expert-switches.js";
+import "/elements/honest-switch.js";
 import "/elements/question-history.js";
 import "/elements/source-list.js";
 
@@ -21,6 +22,7 @@ class AskScreen extends HTMLElement {
       { class: "rail", id: "rail", "aria-label": "Experts, collections and history" },
       make("question-history", { room }),
       make("expert-switches", { room }),
+      make("honest-switch", { room }),
       make("collection-filter", { room }),
     );
     this.opener = make(

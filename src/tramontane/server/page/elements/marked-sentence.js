@@ -13,7 +13,7 @@ class MarkedSentence extends HTMLElement {
     this.text = make(
       "span",
       { class: `sentence mark-${isQuotation ? "supported" : sentence.mark}`, tabindex: "0" },
-      isQuotation ? `“${sentence.text}”` : sentence.text,
+      isQuotation ? `“${sentence.text}”` : withCopies(sentence),
     );
     offersTip(this.text, () => this.tip(source));
     clear(
@@ -46,6 +46,17 @@ class MarkedSentence extends HTMLElement {
       of: "each word, on average",
     };
   }
+}
+
+// What honesty mode found to be copied word for word stands in quotation marks.
+function withCopies({ text, copied = [] }) {
+  let at = 0;
+  const parts = copied.flatMap(([begin, end]) => {
+    const before = text.slice(at, begin);
+    at = end;
+    return [before, make("q", {}, text.slice(begin, end))];
+  });
+  return [...parts, text.slice(at)];
 }
 
 const quotedFrom = (sentence, source) =>
