@@ -84,6 +84,14 @@ class Settings(BaseModel):
         return self.home / "mixtures"
 
     @property
+    def audits_folder(self) -> Path:
+        return self.home / "audits"
+
+    @property
+    def findings_folder(self) -> Path:
+        return self.home / "findings"
+
+    @property
     def cache_folder(self) -> Path:
         """Derived data only: deleting it costs time, never anything else."""
         return self.home / "cache"

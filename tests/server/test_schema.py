@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fake_audits import FakeAudits
 from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
 from fake_model import FakeEmbedder, FakeModel
@@ -33,6 +34,7 @@ def address():
         open_model=FakeModel,
         embedder=FakeEmbedder(),
         jobs=FakeJobs(),
+        audits=FakeAudits(),
         # Ends the lines of jobs that go on for ever, and answers of a thousand tokens.
         limits=Limits(answer_seconds=2.0, default_new_tokens=8),
     ) as server:

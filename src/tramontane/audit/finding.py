@@ -7,8 +7,9 @@ sentence fails the gate.
 """
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from tramontane.audit.subject import Subject, same_bits
 from tramontane.engine.request import Sampling
 from tramontane.errors import AuditError, RequestError
 from tramontane.files import write_whole
-from tramontane.writing.speak import ExpertInPlace, speak
+from tramontane.writing.answer import CITATION
+from tramontane.writing.speak import ExpertInPlace, shares_in, speak
 
 FORMAT = "tramontane-finding/1"
 MAX_NEW_TOKENS = 128
@@ -28,7 +30,8 @@ class Finding:
     """`messages` is a conversation; a base without a chat template gets their texts one by one.
 
     `sentence` is what is reported, a part of `answer`. `voice` has each expert's mean share in the
-    answer; `source` is what the answer was given to rest on, or nothing.
+    answer; `source` is what the answer was given to rest on, or nothing. A quotation was chosen
+    from the notes, not said by the model: what would say it again is the answer from the notes.
     """
 
     messages: tuple[Mapping[str, str], ...]
@@ -41,6 +44,11 @@ class Finding:
     comment: str
     mixture: Mapping[str, Any]
     made_with: Mapping[str, Any]
+    is_quotation: bool = False
+
+
+# Given a question, returns the text of the answer from the notes at hand.
+Quote = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +134,50 @@ def new_finding(
     )
 
 
+def quoted_finding(
+    subject: Subject, question: str, sentence: str, *, source: str = "", comment: str = ""
+) -> Finding:
+    """Returns a finding of a sentence that an answer quoted from the notes."""
+    experts = [ExpertInPlace(expert.name, expert.hash) for expert in subject.experts]
+    heard = shares_in(subject.engine, subject.tokenizer, sentence, experts) if experts else {}
+    return Finding(
+        messages=({"role": "user", "content": question},),
+        sampling=json.loads(json.dumps(asdict(Sampling()))),
+        max_new_tokens=MAX_NEW_TOKENS,
+        answer=sentence,
+        sentence=sentence,
+        voice={name: round(share, 4) for name, share in heard.items()},
+        source=source,
+        comment=comment,
+        mixture=subject.identity(),
+        made_with=subject.made_with(),
+        is_quotation=True,
+    )
+
+
 def says(answer: str, sentence: str) -> bool:
-    """Whether an answer holds a sentence, whatever the spaces and capitals."""
-    return " ".join(sentence.lower().split()) in " ".join(answer.lower().split())
+    """Whether an answer holds a sentence, whatever the spaces, capitals and citations."""
+    return plain(sentence) in plain(answer)
 
 
-def reproduce(finding: Finding, subject: Subject) -> Reproduced:
-    """Asks the same again of a mixture, which may be another by now."""
-    sampling = sampling_of(finding)
-    answer, _ = ask(subject, finding.messages, sampling, finding.max_new_tokens)
+def plain(text: str) -> str:
+    return " ".join(CITATION.sub("", text).lower().split())
+
+
+def reproduce(finding: Finding, subject: Subject, quote: Quote | None = None) -> Reproduced:
+    """Asks the same again of a mixture, which may be another by now.
+
+    A quotation is looked for in what `quote` answers; raises AuditError where it isn't given.
+    """
+    if finding.is_quotation:
+        if quote is None:
+            raise AuditError(
+                f"{finding.sentence!r} was quoted from notes; a library is needed to ask again"
+            )
+        answer = quote(finding.messages[-1]["content"])
+    else:
+        sampling = sampling_of(finding)
+        answer, _ = ask(subject, finding.messages, sampling, finding.max_new_tokens)
     return Reproduced(
         answer,
         answer == finding.answer,
@@ -152,9 +195,20 @@ def sampling_of(finding: Finding) -> Sampling:
 
 
 def write_finding(path: Path, finding: Finding) -> None:
+    write_whole(path, finding_bytes(finding))
+
+
+def keep_finding(folder: Path, finding: Finding) -> Path:
+    """Writes a finding into a folder under a name made of its content, and returns the file."""
+    data = finding_bytes(finding)
+    path = folder / f"{hashlib.sha256(data).hexdigest()[:12]}.json"
+    write_whole(path, data)
+    return path
+
+
+def finding_bytes(finding: Finding) -> bytes:
     content = {"format": FORMAT, **asdict(finding)}
-    text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
-    write_whole(path, (text + "\n").encode())
+    return (json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
 
 def read_finding(path: Path) -> Finding:

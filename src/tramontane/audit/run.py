@@ -144,7 +144,7 @@ def score(
     subject: Subject, plan: Plan, asked: Asked, method: str, folder: Path, progress: Progress
 ) -> list[Scored]:
     """Returns the scored items in the order of their ids; what was scored before is taken up."""
-    suite, scorer = asked.suite, subject.scorer
+    suite, everyone = asked.suite, subject.scorer.everyone
     journal = folder / "items" / f"{suite.name}-{run_key(subject, asked, method)}.part.jsonl"
     forget_others(journal, suite.name)
     done = resumed(journal)
@@ -154,20 +154,25 @@ def score(
     with journal.open("a", encoding="utf-8") as file:
         for begin in range(0, len(todo), ITEMS_AT_ONCE):
             items = todo[begin : begin + ITEMS_AT_ONCE]
-            if suite.probe is not None:
-                found = [
-                    Scored(item, {}, suite.probe(scorer, subject.expert_names, item))
-                    for item in items
-                ]
-            else:
-                readings = scorer.read(items, parts)
-                found = [Scored(i, r) for i, r in zip(items, readings, strict=True)]
-            file.writelines(line_of(one, suite, scorer.everyone) + "\n" for one in found)
+            found = read_items(subject, suite, items, parts)
+            file.writelines(line_of(one, suite, everyone) + "\n" for one in found)
             file.flush()
             os.fsync(file.fileno())
             done |= {one.item.id: one for one in found}
             progress.add(suite.name, items)
     return [done[item.id] for item in asked.items]
+
+
+def read_items(
+    subject: Subject, suite: Suite, items: Sequence[Item], parts: Sequence[int]
+) -> list[Scored]:
+    if suite.probe is not None:
+        return [
+            Scored(item, {}, suite.probe(subject.scorer, subject.expert_names, item))
+            for item in items
+        ]
+    readings = subject.scorer.read(items, parts)
+    return [Scored(item, read) for item, read in zip(items, readings, strict=True)]
 
 
 def run_key(subject: Subject, asked: Asked, method: str) -> str:

@@ -1,6 +1,7 @@
 """audit, compare, verify, report, reproduce, gate: a mixture's scores, and acting on them."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from typer.core import TyperGroup
 from tramontane.audit.audit_file import AuditFile, open_audit, zip_folder
 from tramontane.audit.compare import Comparison, compare
 from tramontane.audit.finding import (
+    Quote,
     findings_in,
     new_finding,
     read_finding,
@@ -27,10 +29,12 @@ from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter, duration
 from tramontane.engine.request import Sampling
-from tramontane.errors import AuditError, BackendUnavailable
+from tramontane.errors import AuditError, BackendUnavailable, NotFound
 from tramontane.experts.corpus import salted_hashes
+from tramontane.experts.mixture import Mixture
 from tramontane.experts.shelf import ExpertRecord
 from tramontane.notes.folder import read_folder
+from tramontane.writing.events import Sentence
 
 AuditPath = Annotated[Path, typer.Argument(help="An audit: its folder or .zip.")]
 
@@ -129,13 +133,32 @@ def packed(folder: Path, path: Path) -> AuditFile:
     return open_audit(path)
 
 
-def subject_of(parts: Parts, mixture: Any = None) -> Subject:
-    """Returns the mixture in use with its experts loaded."""
-    mixture = mixture or parts.mixture()
+def subject_of(parts: Parts, experts: Sequence[str] | None = None) -> Subject:
+    """Returns the mixture in use with its experts loaded; all but those named are left closed.
+
+    Raises NotFound for a name that isn't in place.
+    """
+    mixture = parts.mixture()
     names = {record.hash: record.name for record in parts.shelf.ls()}
-    return Subject(
-        mixture, parts.checkpoint.name, named(mixture, names), parts.engine, parts.tokenizer
-    )
+    in_place = named(mixture, names)
+    if experts is not None:
+        if missing := set(experts) - {expert.name for expert in in_place}:
+            raise NotFound(f"no expert {sorted(missing)[0]!r} is in place")
+        in_place = tuple(expert for expert in in_place if expert.name in experts)
+        mixture = Mixture(
+            mixture.name, mixture.base_sha256, tuple(expert.hash for expert in in_place)
+        )
+    return Subject(mixture, parts.checkpoint.name, in_place, parts.engine, parts.tokenizer)
+
+
+def quoting(parts: Parts) -> Quote:
+    """Returns what answers from the notes at hand, for findings of quotations."""
+
+    def quote(question: str) -> str:
+        answer = parts.writer().answer(question)
+        return "\n".join(part.text for part in answer.sentences if isinstance(part, Sentence))
+
+    return quote
 
 
 def notes_at_hand(parts: Parts) -> Notes:
@@ -333,7 +356,11 @@ def verify_command(
         opened(dict(context.obj) | {"mixture": name}) as parts,
         Reporter("verify", is_quiet=as_json) as report,
     ):
-        found = verify(audited, subject_of(parts), sample=None if every else n, report=report)
+        subject = subject_of(parts)
+        if set(audited.expert_names) < set(subject.expert_names):
+            # The others were left closed.
+            subject = subject_of(parts, audited.expert_names)
+        found = verify(audited, subject, sample=None if every else n, report=report)
     if as_json:
         say_json(told(found))
     else:
@@ -399,7 +426,7 @@ def reproduce_command(
     """
     finding = read_finding(path)
     with opened(context.obj) as parts:
-        found = reproduce(finding, subject_of(parts))
+        found = reproduce(finding, subject_of(parts), quoting(parts))
     if as_json:
         say_json(found)
         return
@@ -464,7 +491,7 @@ def gate_command(
         subject = subject_of(parts)
         for number, (file, finding) in enumerate(findings):
             report("findings", number, len(findings))
-            rows.append((file, finding, reproduce(finding, subject)))
+            rows.append((file, finding, reproduce(finding, subject, quoting(parts))))
         report("findings", len(findings), len(findings))
     back = [(file, finding) for file, finding, found in rows if found.says_sentence]
     if as_json:

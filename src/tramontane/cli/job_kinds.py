@@ -3,11 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from tramontane.audit.kept import check_audit_name
+from tramontane.audit.run import Plan
+from tramontane.audit.suites.all import chosen
 from tramontane.checkpoint.pull import pull
+from tramontane.cli.audits import estimate_of, result_of, run_kept
 from tramontane.cli.experts import add_verified
 from tramontane.cli.learn import learn_and_place
 from tramontane.cli.notes import add_and_sync
@@ -21,7 +25,7 @@ from tramontane.cli.overlap import (
 from tramontane.cli.parts import Parts
 from tramontane.cli.plan import plan_of
 from tramontane.cli.start import check_base
-from tramontane.errors import RequestError
+from tramontane.errors import AuditError, RequestError
 from tramontane.experts.overlap import ADVICE
 
 Report = Callable[[str, int, int], None]
@@ -79,6 +83,48 @@ class OverlapArguments(Arguments):
 class AddArguments(Arguments):
     file: Path
     replace: bool = False
+
+
+class AuditArguments(Arguments):
+    """Of the mixture in use; `experts` leaves all others closed, `data` holds published suites."""
+
+    name: str
+    scale: Literal["quick", "default", "full"] = "default"
+    suites: tuple[str, ...] = Field((), max_length=100)
+    experts: tuple[str, ...] | None = Field(None, max_length=1_000)
+    n: int | None = Field(None, ge=1)
+    seed: int = Field(0, ge=0, lt=1 << 32)
+    attribution: Literal["shapley", "leave-one-out", "none"] = "shapley"
+    data: tuple[Path, ...] = Field((), max_length=100)
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        return as_fault(lambda: check_audit_name(name))
+
+    @field_validator("suites")
+    @classmethod
+    def _are_there(cls, suites: tuple[str, ...]) -> tuple[str, ...]:
+        as_fault(lambda: chosen(list(suites)))
+        return suites
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(
+            suites=tuple(chosen(list(self.suites))),
+            scale=self.scale,
+            n=self.n,
+            seed=self.seed,
+            attribution=self.attribution,
+        )
+
+
+def as_fault(check: Callable[[], Any]) -> Any:
+    """Returns what `check` does; its AuditError becomes what the model of arguments reports."""
+    try:
+        return check()
+    except AuditError as error:
+        raise ValueError(str(error)) from None
 
 
 def do_pull(parts: Parts, asked: PullArguments, report: Report) -> dict[str, Any]:
@@ -158,6 +204,16 @@ def do_add(parts: Parts, asked: AddArguments, report: Report) -> dict[str, Any]:
     }
 
 
+def do_audit(parts: Parts, asked: AuditArguments, report: Report) -> dict[str, Any]:
+    done = run_kept(parts, asked.name, asked.plan, report, experts=asked.experts, data=asked.data)
+    return result_of(done, asked.name)
+
+
+def do_audit_plan(parts: Parts, asked: AuditArguments, report: Report) -> dict[str, Any]:
+    found = estimate_of(parts, asked.plan, report, experts=asked.experts, data=asked.data)
+    return asdict(found) | {"n": found.n}
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     arguments: type[Arguments]
@@ -186,6 +242,8 @@ KINDS = {
     "check": JobKind(CheckArguments, do_check, CORES),
     "overlap": JobKind(OverlapArguments, do_overlap, CORES),
     "add": JobKind(AddArguments, do_add, CORES),
+    "audit": JobKind(AuditArguments, do_audit, CORES),
+    "audit-plan": JobKind(AuditArguments, do_audit_plan, CORES),
 }
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tramontane.cli.audits import RealAudits
 from tramontane.cli.desk import RealDesk
 from tramontane.cli.job_process import JobOffice, Workers
 from tramontane.cli.notes import add_and_sync
@@ -68,6 +69,7 @@ def serve_command(
             open_model=lambda: ServedModel(parts),
             embedder=parts.embed,
             jobs=JobOffice(parts.library.jobs, workers),
+            audits=RealAudits(parts),
             limits=Limits(
                 most_answers=settings.most_answers, answer_seconds=settings.answer_seconds
             ),

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from tramontane.errors import TramontaneError
 from tramontane.library.keys import Keys
 from tramontane.server.api import Api
+from tramontane.server.audits import AuditDesk, AuditsApi
 from tramontane.server.bodies import Bodies
 from tramontane.server.desk import Desk, Report
 from tramontane.server.guard import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
@@ -77,11 +78,12 @@ def make_app(
     open_model: Callable[[], Model] | None = None,
     embedder: Embedder | None = None,
     jobs: JobDesk | None = None,
+    audits: AuditDesk | None = None,
     limits: Limits | None = None,
 ) -> Starlette:
     """Returns the app of a server; `open_model` opens the base, in a thread, once it has begun.
 
-    Without it the page is served alone; so are jobs.
+    Without it the page is served alone; so it is without jobs, and without audits.
     """
     # At its debug level it would write every event, and so people's notes, into the log.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
@@ -96,6 +98,8 @@ def make_app(
         routes += Api(service, desk, embedder, bodies, pool).routes()
     if jobs is not None:
         routes += JobsApi(jobs, bodies).routes()
+    if audits is not None:
+        routes += AuditsApi(audits, bodies).routes()
     document = document_of(routes)
     routes += [
         Route("/openapi.json", lambda _: Response(document, media_type=JSON)),

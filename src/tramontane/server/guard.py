@@ -87,7 +87,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
-                    headers[name] = value
+                    # An answer that is no page of ours brings a stricter policy of its own.
+                    if name != "content-security-policy" or name not in headers:
+                        headers[name] = value
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 

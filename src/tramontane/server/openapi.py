@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from tramontane import __version__
 from tramontane.server import openai_wire as wire
+from tramontane.server.audits import FindingBody
 from tramontane.server.jobs import JobBody
 from tramontane.server.wire import (
     AskBody,
@@ -140,6 +141,33 @@ OPERATIONS = (
         may=(404, 409),
     ),
     Operation("get", "/api/models", "Bases that are here, and what would fit"),
+    Operation("get", "/api/audits", "Audits that are kept, and what can be asked"),
+    Operation("get", "/api/audits/{name}", "What an audit found", may=(404,)),
+    Operation(
+        "get",
+        "/api/audits/{name}/flipped",
+        "The items that withdrawing an expert flips",
+        may=(404,),
+        query=("suite", "measure", "expert"),
+    ),
+    Operation(
+        "get", "/api/audits/{name}/report", "Its report for people", may=(404,), type="text/html"
+    ),
+    Operation(
+        "get",
+        "/api/comparison",
+        "What changed between two audits",
+        may=(404,),
+        query=("before", "after"),
+    ),
+    Operation("get", "/api/findings", "Sentences that were reported"),
+    Operation(
+        "post",
+        "/api/findings",
+        "Report a sentence of an answer",
+        FindingBody,
+        may=(404, 409, 503),
+    ),
     Operation("post", "/api/sign-in", "Keep a key in the browser's cookie", SignInBody),
     Operation("get", "/api/jobs", "Long work, the newest first"),
     Operation("post", "/api/jobs", "Start long work", JobBody, may=(404, 409), status=202),
