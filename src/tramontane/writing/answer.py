@@ -30,16 +30,20 @@ from tramontane.writing.events import (
     Voiced,
 )
 from tramontane.writing.honesty import honest
-from tramontane.writing.likelihood import question_gains
+from tramontane.writing.likelihood import Gain, question_gains
 from tramontane.writing.overlap import overlap
 from tramontane.writing.prompt import ANSWER, fitting_prompt
 from tramontane.writing.quote import (
+    NUM_PASSAGES_READ,
+    RANK_WEIGHT_READ,
     Evidence,
     Question,
     Quotation,
     candidates,
+    ranked_by_gain,
     weigh_evidence,
     weighed_by_gain,
+    with_gains,
 )
 from tramontane.writing.speak import ExpertInPlace, shares_in, speak
 from tramontane.writing.support import SupportCheck
@@ -51,8 +55,8 @@ MAX_QUOTATIONS = 3
 NUM_QUOTABLE = 8
 # A further sentence must come near the best one.
 NEAR_BEST = 0.6
-# What the base reads before it quotes.
-NUM_PASSAGES_READ, NUM_READ = 3, 14
+# Sentences that the base reads before it quotes.
+NUM_READ = 10
 MAX_QUESTION_CHARACTERS = 4_000
 OWN_WORDS_TOKENS = 120
 PROSE_TOKENS = 250
@@ -109,8 +113,8 @@ class Writer:
                 "honesty mode keeps back what the notes don't back, and the model's own words are "
                 "not checked against them; ask for one of the two"
             )
-        hits = self.library.search(question, collections=collections, limit=NUM_HITS)
-        found, evidence = self.weigh(Question(question, self.library.rarity), hits)
+        hits = self.library.search(question, collections=collections, limit=NUM_PASSAGES_READ)
+        hits, found, evidence = self.weigh(Question(question, self.library.rarity), hits)
         if not found or not evidence.is_enough:
             closest = source_of(1, hits[0]) if hits else None
             yield Abstained(why_not(evidence, bool(hits)), closest)
@@ -145,24 +149,30 @@ class Writer:
                     yield event
         yield Done(time.monotonic() - began, num_tokens)
 
-    def weigh(self, asked: Question, hits: Sequence[Hit]) -> tuple[list[Quotation], Evidence]:
-        """Returns the sentences that may answer, best first, and what there is to go on."""
-        evidence = weigh_evidence(asked, hits)
-        found = candidates(asked, hits, self.library, self.embed)
-        if not found or not self.reads:
-            return found, evidence
-        found = found[:NUM_READ]
-        passages = [f"{hit.title}\n{hit.text}" for hit in hits[:NUM_PASSAGES_READ]]
-        sentences = [f"{hits[quotation.hit].title}: {quotation.text}" for quotation in found]
-        gains = question_gains(self.engine(), self.tokenizer(), asked.text, passages + sentences)
-        of_passages, of_sentences = gains[: len(passages)], gains[len(passages) :]
-        found = weighed_by_gain(found, of_sentences)
-        evidence = replace(
-            evidence,
-            gain=max(gain.weighed(asked.weights) for gain in of_passages),
-            fit=asked.fits(found[0].text),
-        )
-        return found, evidence
+    def weigh(
+        self, asked: Question, hits: Sequence[Hit]
+    ) -> tuple[list[Hit], list[Quotation], Evidence]:
+        """Returns the best hits, the sentences that may answer, and what there is to go on.
+
+        Both best first. A base, where there is one, reads the passages and then the sentences.
+        """
+        if not hits or not self.reads:
+            hits = list(hits[:NUM_HITS])
+            found = candidates(asked, hits, self.library, self.embed)
+            return hits, found, weigh_evidence(asked, hits)
+        gains = self.gains(asked, [f"{hit.title}\n{hit.text}" for hit in hits])
+        hits, gains = map(list, zip(*ranked_by_gain(hits, gains), strict=True))
+        evidence = with_gains(weigh_evidence(asked, hits), asked, gains)
+        hits = hits[:NUM_HITS]
+        found = candidates(asked, hits, self.library, self.embed, RANK_WEIGHT_READ)[:NUM_READ]
+        if not found:
+            return hits, found, evidence
+        texts = [f"{hits[quotation.hit].title}: {quotation.text}" for quotation in found]
+        found = weighed_by_gain(found, self.gains(asked, texts))
+        return hits, found, replace(evidence, fit=asked.fits(found[0].text))
+
+    def gains(self, asked: Question, texts: Sequence[str]) -> list[Gain]:
+        return question_gains(self.engine(), self.tokenizer(), asked.text, texts)
 
     def quotation(
         self, quotation: Quotation, number: int, experts: Sequence[ExpertInPlace]

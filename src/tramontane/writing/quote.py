@@ -21,14 +21,20 @@ MAX_CANDIDATES = 60
 CONTEXT_WEIGHT = 0.55
 VECTOR_WEIGHT = 0.5
 KIND_WEIGHT = 0.25
-RANK_WEIGHT = 0.35
+# Of the place of a sentence's passage: by search alone, and where a base has read the passages.
+RANK_WEIGHT, RANK_WEIGHT_READ = 0.35, 0.7
 # Per nat by which the question is likelier.
 GAIN_WEIGHT = 0.04
+# The same of a passage, beside its score of search.
+PASSAGE_GAIN_WEIGHT = 0.06
 
 # What the evidence must reach before anything is answered; bench/questions.py measures what these
-# refuse. With a base: coverage, the mean gain of the question's words in nats, and fit. Without:
+# refuse. With a base: coverage, the mean gain of the question's words in nats, fit, and the best
+# passage's gain for the whole question, by itself and beyond the least likely passages. Without:
 # coverage and likeness of vectors.
-EVIDENCE_GAIN, EVIDENCE_FIT, ENOUGH_WITH_BASE = 0.2, 0.6, 1.0
+EVIDENCE_GAIN, EVIDENCE_FIT, EVIDENCE_TOTAL, ENOUGH_WITH_BASE = 0.1, 0.6, 0.01, 1.243
+# The best passages, the least likely ones, and all that a base reads.
+NUM_WEIGHED, NUM_LEAST_LIKELY, NUM_PASSAGES_READ = 3, 5, 10
 ENOUGH_WITHOUT_BASE = 0.55
 
 ASKS_NUMBER = re.compile(
@@ -81,14 +87,17 @@ class Evidence:
 
     `coverage` is the weighed share of the question's words in the best passage; `similarity` the
     best passage's likeness of vectors; `gain` how much likelier the question's words are after the
-    best passage, in nats, None where no base read it; `fit` whether the best sentence holds the
-    kind of thing asked for.
+    best passage, in nats, None where no base read it; `total` the same of the whole question, and
+    `lead` how far that is beyond the least likely passages; `fit` whether the best sentence holds
+    the kind of thing asked for.
     """
 
     coverage: float
     similarity: float
     missing: str | None
     gain: float | None = None
+    total: float = 0.0
+    lead: float = 0.0
     fit: float = 0.5
 
     @property
@@ -96,6 +105,7 @@ class Evidence:
         if self.gain is None:
             return self.coverage + self.similarity >= ENOUGH_WITHOUT_BASE
         score = self.coverage + EVIDENCE_GAIN * self.gain + EVIDENCE_FIT * self.fit
+        score += EVIDENCE_TOTAL * (self.total + self.lead)
         return score >= ENOUGH_WITH_BASE
 
 
@@ -143,6 +153,7 @@ def candidates(
     hits: Sequence[Hit],
     library: Library,
     embed: Callable[[list[str]], np.ndarray],
+    rank_weight: float = RANK_WEIGHT,
 ) -> list[Quotation]:
     """Returns sentences of the hits, best first; headings alone are no answers."""
     found = []
@@ -168,7 +179,7 @@ def candidates(
             + CONTEXT_WEIGHT * (near - direct)
             + VECTOR_WEIGHT * float(like)
             + KIND_WEIGHT * question.fits(text)
-            + RANK_WEIGHT / (1 + place)
+            + rank_weight / (1 + place)
         )
         quotations.append(
             Quotation(
@@ -193,15 +204,38 @@ def weighed_by_gain(quotations: Sequence[Quotation], gains: Sequence[Gain]) -> l
     return sorted(weighed, key=lambda q: (-q.score, q.hit, q.first_line))
 
 
+def ranked_by_gain(hits: Sequence[Hit], gains: Sequence[Gain]) -> list[tuple[Hit, Gain]]:
+    """Returns hits that a base has read with what each gained, best first."""
+    read = list(zip(hits, gains, strict=True))
+    return sorted(read, key=lambda pair: -(pair[0].score + PASSAGE_GAIN_WEIGHT * pair[1].total))
+
+
+def with_gains(evidence: Evidence, question: Question, gains: Sequence[Gain]) -> Evidence:
+    """Returns the evidence with what a base made of the passages, the best of them first.
+
+    Where there are few passages, the question alone (no gain) stands for those that are missing.
+    """
+    best = gains[:NUM_WEIGHED]
+    total = max(gain.total for gain in best)
+    totals = [gain.total for gain in gains] + [0.0] * (NUM_PASSAGES_READ - len(gains))
+    least = sorted(totals)[:NUM_LEAST_LIKELY]
+    return replace(
+        evidence,
+        gain=max(gain.weighed(question.weights) for gain in best),
+        total=total,
+        lead=total - sum(least) / len(least),
+    )
+
+
 def weigh_evidence(question: Question, hits: Sequence[Hit]) -> Evidence:
     """Returns what the best hits hold of the question, by words and vectors."""
     best, missing = -1.0, None
-    for hit in hits[:3]:
+    for hit in hits[:NUM_WEIGHED]:
         there = stems_of(" ".join((hit.title, hit.path, *hit.heading, hit.text)))
         share = question.share(there)
         if share > best:
             absent = [key for key in question.weights if key not in there]
             rarest = max(absent, key=lambda key: question.weights[key], default=None)
             best, missing = share, question.word_of.get(rarest) if rarest else None
-    similarity = max((hit.similarity for hit in hits[:3]), default=0.0)
+    similarity = max((hit.similarity for hit in hits[:NUM_WEIGHED]), default=0.0)
     return Evidence(max(best, 0.0), similarity, missing)
