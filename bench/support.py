@@ -39,6 +39,7 @@ from tramontane.writing.support import Model
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "src/tramontane/writing/support_model.json"
+GENERATED = ROOT / "bench/questions/generated_sentences.json"
 DOMAINS = ("samsum", "scitldr", "sales_email")
 PENALTY, STEPS = 20.0, 2000
 FOR = {"held", "held_near", "held_weighed", "best", "best_pair", "pairs", "triples", "run"} | {
@@ -110,6 +111,23 @@ def begin(data: Path) -> list[Item]:
                         label,
                     )
                 )
+    return found
+
+
+def generated() -> list[Item]:
+    """Sentences that bases wrote over real notes, where both readers agree on them."""
+    rows = json.loads(GENERATED.read_text("utf-8"))
+    found = []
+    for row in rows:
+        backed = {label == "supported" for label in row["labels"]}
+        if "no_claim" in row["labels"] or len(backed) > 1:
+            continue
+        collection, path = row["passage"].split("/", 1)
+        note = DATA / "notes" / collection / "text" / path
+        lines = note.read_text("utf-8").splitlines()[row["first_line"] - 1 : row["last_line"]]
+        found.append(
+            Item(row["sentence"], "\n".join(lines), backed.pop(), row["passage"], row["base"])
+        )
     return found
 
 
@@ -257,6 +275,7 @@ class Measurement:
             "wice": lambda: wice(self.data),
             **{d: lambda d=d: summedits(self.data, d) for d in DOMAINS},
             "begin": lambda: thinned(begin(self.data), wanted.begin_every),
+            "generated": generated,
             "corruptions": lambda: thinned(corrupted(), wanted.corrupted_every),
         }
         self.items: dict[str, list[Item]] = {}
@@ -273,8 +292,9 @@ class Measurement:
             self.x[name] = self.reader.signals(name, items)
             self.y[name] = np.array([float(item.is_supported) for item in items])
             self.is_fitted[name] = half([item.document for item in items])
-        # Nothing of this set is fitted on.
-        self.is_fitted["wice"][:] = False
+        # Nothing of these is fitted on.
+        for name in {"wice", "generated"} & self.is_fitted.keys():
+            self.is_fitted[name][:] = False
 
     def fitted(self, without_kind: str | None = None, columns: slice = WORDS) -> np.ndarray:
         """Returns the model of the halves that are fitted on; each source weighs alike."""
@@ -466,6 +486,7 @@ def main() -> None:
             measured.auroc_claim("wice_dev.auroc", "wice", ">= 0.80"),
             measured.summedits_claim(),
             measured.corruptions_claim(),
+            measured.auroc_claim("generated.auroc", "generated", ">= 0.80"),
             measured.auroc_claim("begin.auroc", "begin", "the half not fitted on"),
             measured.coverage_claim(),
         ],
