@@ -5,7 +5,7 @@ a base with that question, and with the next question of its collection, which i
 so a fair share of what is written has nothing to stand on. Questions of the part "final" are left
 alone.
 
-    python bench/generate_sentences.py --base FILE.gguf --output FILE.json [--threads 1]
+    python bench/generate_sentences.py --base FILE.gguf --output FILE.json [--seed 0] [--threads 1]
 
 Rows hold the passage's place, never its text: collection/path and lines.
 """
@@ -71,7 +71,7 @@ def asked() -> list[tuple[str, Passage, str]]:
     return found
 
 
-def write(engine: Engine, tokenizer: Tokenizer, base: str) -> list[Written]:
+def write(engine: Engine, tokenizer: Tokenizer, base: str, seed: int) -> list[Written]:
     """Returns the first sentences of an answer to each question; temperatures take turns."""
     waiting: dict[int, tuple[tuple[str, Passage, str], float]] = {}
     token_ids: dict[int, list[int]] = {}
@@ -81,7 +81,7 @@ def write(engine: Engine, tokenizer: Tokenizer, base: str) -> list[Written]:
         request = Request(
             tokenizer.encode_chat(messages_for(ANSWER, question, [source])),
             MOST_TOKENS,
-            Sampling(temperature, top_p=0.95, seed=place),
+            Sampling(temperature, top_p=0.95, seed=seed + place),
             end_ids=tokenizer.eos_ids,
         )
         number = engine.submit(request)
@@ -119,11 +119,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--base", type=Path, required=True, help="a GGUF file")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     wanted = parser.parse_args()
     checkpoint = open_checkpoint(wanted.base)
     engine = Engine(NativeRuntime(checkpoint, threads=wanted.threads))
-    rows = write(engine, checkpoint.tokenizer(), wanted.base.stem)
+    rows = write(engine, checkpoint.tokenizer(), wanted.base.stem, wanted.seed)
     content = json.dumps([asdict(row) for row in rows], ensure_ascii=False, indent=0)
     write_whole(wanted.output, f"{content}\n".encode())
 

@@ -115,20 +115,24 @@ def begin(data: Path) -> list[Item]:
 
 
 def generated() -> list[Item]:
-    """Sentences that bases wrote over real notes, where both readers agree on them."""
+    """Sentences that bases wrote over real notes, where those who read them agree."""
     rows = json.loads(GENERATED.read_text("utf-8"))
     found = []
     for row in rows:
         backed = {label == "supported" for label in row["labels"]}
         if "no_claim" in row["labels"] or len(backed) > 1:
             continue
-        collection, path = row["passage"].split("/", 1)
-        note = DATA / "notes" / collection / "text" / path
-        lines = note.read_text("utf-8").splitlines()[row["first_line"] - 1 : row["last_line"]]
         found.append(
-            Item(row["sentence"], "\n".join(lines), backed.pop(), row["passage"], row["base"])
+            Item(row["sentence"], passage_of(row), backed.pop(), row["passage"], row["base"])
         )
     return found
+
+
+def passage_of(row: dict) -> str:
+    collection, path = row["passage"].split("/", 1)
+    note = DATA / "notes" / collection / "text" / path
+    lines = note.read_text("utf-8").splitlines()[row["first_line"] - 1 : row["last_line"]]
+    return "\n".join(lines)
 
 
 def corrupted() -> list[Item]:
