@@ -14,7 +14,15 @@ import tramontane.experts.training as training_file
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.experts.loss import divergence, token_losses
 from tramontane.experts.states import compute_states
-from tramontane.experts.training import Misfires, SavesNowAndThen, Schedule, Training
+from tramontane.experts.training import (
+    BLOCK_TOKENS,
+    InBlocks,
+    Misfires,
+    SavesNowAndThen,
+    Schedule,
+    Training,
+)
+from tramontane.model.notes_experts import SwiGLUExpert
 from tramontane.model.transformer import load_transformer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -33,6 +41,28 @@ def schedule(**changes) -> Schedule:
         "seed": 0,
     }
     return Schedule(**wanted | changes)
+
+
+# Blocks
+
+
+@pytest.mark.parametrize("num_tokens", [1, 7, BLOCK_TOKENS, BLOCK_TOKENS + 1])
+def test_filling_a_block_changes_neither_what_is_said_nor_what_is_learnt(num_tokens):
+    drawn = torch.Generator().manual_seed(num_tokens)
+    shapes = ((8, WIDTH), (8, WIDTH), (WIDTH, 8))
+    tensors = [torch.randn(shape, generator=drawn) for shape in shapes]
+    h_TD = torch.randn(num_tokens, WIDTH, generator=drawn)
+    told, met = [], []
+    for wrap in (lambda network: network, InBlocks):
+        network = SwiGLUExpert(*(tensor.clone() for tensor in tensors)).requires_grad_(True)
+        network.register_forward_pre_hook(lambda _, given: met.append(len(given[0])))
+        said_TD = wrap(network)(h_TD)
+        said_TD.square().sum().backward()
+        told.append([said_TD.detach(), *(p.grad for p in network.parameters())])
+    assert met[0] == num_tokens and met[1] % BLOCK_TOKENS == 0
+    for plain, filled in zip(*told, strict=True):
+        assert plain.shape == filled.shape and plain.abs().max() > 0
+        torch.testing.assert_close(filled, plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
 
 
 # Schedules

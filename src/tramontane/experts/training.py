@@ -25,6 +25,9 @@ from tramontane.model.transformer import Transformer
 
 SECONDS_BETWEEN_SAVES = 20
 MAX_DIVERGENCE_POSITIONS = 64
+# oneDNN keeps a kernel and its buffers for every shape it has met: without blocks each step, with
+# its own number of open tokens, would add some 40 MB.
+BLOCK_TOKENS = 256
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,19 @@ class Schedule:
         return order[place * self.batch_windows : (place + 1) * self.batch_windows]
 
 
+class InBlocks(nn.Module):
+    """A network that is given whole blocks of tokens; the zeros that fill the last teach nothing."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, h_TD: Tensor) -> Tensor:
+        T = len(h_TD)
+        filled_TD = nn.functional.pad(h_TD, (0, 0, 0, -T % BLOCK_TOKENS))
+        return self.network(filled_TD)[:T]
+
+
 class Training:
     """One expert being learnt above the trunk of a frozen base."""
 
@@ -99,7 +115,7 @@ class Training:
         """Takes these networks, by layer, for what is learnt."""
         self.parameters = {}
         for layer, network in networks.items():
-            self.notes.layers[layer].networks[0] = network.requires_grad_(True)
+            self.notes.layers[layer].networks[0] = InBlocks(network.requires_grad_(True))
             for name, parameter in network.named_parameters():
                 self.parameters[f"layers.{layer}.{name}"] = parameter
         self.optimizer = torch.optim.AdamW(
