@@ -14,12 +14,11 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from tramontane.writing.honesty import honest
-
 from record import Claim, add_results
 from support import GENERATED, passage_of
 from tramontane.writing.answer import prose_sentence
 from tramontane.writing.events import Sentence, Source, Withheld
+from tramontane.writing.honesty import honest
 
 
 def main() -> None:
