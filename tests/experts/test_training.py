@@ -59,9 +59,11 @@ def test_filling_a_block_changes_neither_what_is_said_nor_what_is_learnt(num_tok
         said_TD = wrap(network)(h_TD)
         said_TD.square().sum().backward()
         told.append([said_TD.detach(), *(p.grad for p in network.parameters())])
-    assert met[0] == num_tokens and met[1] % BLOCK_TOKENS == 0
+    assert met[0] == num_tokens
+    assert met[1] % BLOCK_TOKENS == 0
     for plain, filled in zip(*told, strict=True):
-        assert plain.shape == filled.shape and plain.abs().max() > 0
+        assert plain.shape == filled.shape
+        assert plain.abs().max() > 0
         torch.testing.assert_close(filled, plain, rtol=1e-4, atol=1e-4 * float(plain.abs().max()))
 
 

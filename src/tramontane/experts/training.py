@@ -74,7 +74,7 @@ class Schedule:
 
 
 class InBlocks(nn.Module):
-    """A network that is given whole blocks of tokens; the zeros that fill the last teach nothing."""
+    """A network given whole blocks of tokens; the zeros that fill the last teach nothing."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
