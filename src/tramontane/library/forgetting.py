@@ -8,6 +8,7 @@ from tramontane.library.database import Database
 # Tables whose rows go with a collection's own row, and those that are seen to here. Every other
 # table holds nothing of a note; a test asks where a new one belongs.
 WITH_THE_COLLECTION = {"notes", "passages", "dates", "tags", "links", "skipped"}
+WITH_THE_COLLECTION |= {"support_labels", "support_promises"}
 SEEN_TO = {"collections", "vectors", "passages_fts", "jobs", "job_lines"}
 NOTHING_OF_NOTES = {"state", "keys"}
 

@@ -22,6 +22,8 @@ from tramontane.library.jobs import Jobs
 from tramontane.library.keys import Keys
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
 from tramontane.library.search import Searcher, rarity
+from tramontane.library.support_labels import PassagePlace, SupportLabels, text_hash
+from tramontane.library.support_promises import SupportPromises
 from tramontane.library.sync import Place, sync, tidy
 from tramontane.library.whereabouts import Cited, Whereabouts, whereabouts
 from tramontane.notes.folder import read_bytes, why_no_folder
@@ -48,6 +50,8 @@ class Library:
         self._searcher = Searcher(self._database, embed, self._model)
         self.keys = Keys(self._database)
         self.jobs = Jobs(self._database)
+        self.support_labels = SupportLabels(self._database)
+        self.support_promises = SupportPromises(self._database)
 
     def __enter__(self) -> "Library":
         return self
@@ -201,6 +205,18 @@ class Library:
                 (collection_id,),
             ).fetchall()
             return [_stored_note(collection, row) for row in rows]
+
+    def passage_text(self, collection: str, place: PassagePlace) -> str | None:
+        """Returns a passage's text; None when its note has changed or gone since."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT p.text FROM passages p JOIN notes n ON n.id = p.note_id "
+                "JOIN collections c ON c.id = n.collection_id "
+                "WHERE c.name = ? AND n.path = ? AND p.first_line = ? AND p.last_line = ?",
+                (collection, place.path, place.first_line, place.last_line),
+            ).fetchall()
+        texts = (text for (text,) in rows)
+        return next((text for text in texts if text_hash(text) == place.sha256), None)
 
     def is_current(self, collection: str, path: str) -> bool:
         """Returns whether the file on disk still is what the library read."""
