@@ -43,6 +43,10 @@ Honest = Annotated[
 MOST_RAISED = 4
 # How many of the words that no source holds are named.
 MOST_MISSING = 4
+NOT_CALIBRATED = (
+    "The marks are not calibrated on your text; `tramontane support label` is the way to it "
+    "(docs/support.md)."
+)
 MARKS = {"weak": "weakly supported", "unsupported": "not in your notes"}
 
 
@@ -186,6 +190,8 @@ class Screen:
         self.has_own_words = False
         self.sentences: list[str] = []
         self.voices: list[Voiced] = []
+        self.promises: dict[str, None] = {}
+        self.has_uncalibrated = False
 
     def __call__(self, event: Event) -> None:
         match event:
@@ -220,6 +226,10 @@ class Screen:
         if sentence.kind == "quotation":
             say(f"“{sentence.text}”{number}")
         else:
+            if sentence.promise:
+                self.promises[sentence.promise] = None
+            else:
+                self.has_uncalibrated = True
             doubt = MARKS.get(sentence.mark or "")
             if doubt and sentence.missing:
                 doubt += ": " + ", ".join(f"“{word}”" for word in sentence.missing[:MOST_MISSING])
@@ -238,6 +248,12 @@ class Screen:
             say()
         for source in self.sources:
             say(f"[{source.number}] {place_of(source)}", style="dim")
+        if self.promises or self.has_uncalibrated:
+            say()
+        for promise in self.promises:
+            say(promise, style="dim")
+        if self.has_uncalibrated:
+            say(NOT_CALIBRATED, style="dim")
         for voiced in self.voices:
             say()
             show_voice(self.sentences[voiced.sentence], voiced.voice)

@@ -1,22 +1,32 @@
-"""support: checks any text, sentence by sentence, against the notes."""
+"""support: checks any text against the notes, and calibrates the check on somebody's labels."""
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from tramontane.cli.ask import MOST_MISSING, Collections, check_has_notes
+from tramontane.cli.ask import MOST_MISSING, NOT_CALIBRATED, Collections, check_has_notes
+from tramontane.cli.labelling import KIND_WORDS, Labelling, exported, import_labels
 from tramontane.cli.output import AsJson, say, say_json
-from tramontane.cli.parts import opened
+from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter
 from tramontane.errors import RequestError
+from tramontane.library.support_labels import Candidate
 from tramontane.notes.sentences import split_sentences
-from tramontane.writing.support import SupportCheck, Verdict
+from tramontane.writing.calibration import Calibration, calibrate, checker_name
+from tramontane.writing.promise import WRONG, fewest_labels
+from tramontane.writing.support import Verdict
 from tramontane.writing.text_check import CheckedSentence, check_text
+from tramontane.writing.to_label import own_candidates, prose_candidates
 
 MOST_BYTES = 2 * 1024 * 1024
+TheCollection = Annotated[
+    str | None, typer.Option("--in", help="The collection; needed where there are several.")
+]
 WORDS = {
     Verdict.SUPPORTED: "supported",
     Verdict.WEAK: "weakly supported",
@@ -24,11 +34,32 @@ WORDS = {
 }
 
 
+class FileOrCommand(TyperGroup):
+    """`tramontane support FILE` means `tramontane support check FILE`."""
+
+    default = "check"
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        if arguments and arguments[0] not in self.commands and arguments[0] != "--help":
+            arguments = [self.default, *arguments]
+        return super().parse_args(context, arguments)
+
+
 def register(app: typer.Typer) -> None:
-    app.command("support")(support_command)
+    support = typer.Typer(
+        cls=FileOrCommand,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Check any text against your notes, and calibrate the check on your own labels.\n\n"
+        "Example: tramontane support report.md --in garden",
+    )
+    support.command(FileOrCommand.default)(check_command)
+    support.command("label")(label_command)
+    support.command("calibrate")(calibrate_command)
+    app.add_typer(support, name="support")
 
 
-def support_command(
+def check_command(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A text or Markdown file; - reads standard input.")],
     collection: Collections = None,
@@ -41,27 +72,167 @@ def support_command(
 
     Example: tramontane support report.md --in garden --doubtful
     """
-    sentences = [(s.text.strip(), s.first_line) for s in split_sentences(text_of(file))]
-    sentences = [(text, line) for text, line in sentences if any(map(str.isalpha, text))]
-    if not sentences:
-        raise RequestError(f"{file}: there is no sentence in it to check")
+    sentences = sentences_of(file)
     with opened(context.obj) as parts:
         check_has_notes(parts)
-        checked, check = [], SupportCheck()
+        checked = []
         with Reporter() as report:
-            found = check_text(parts.library, check, sentences, collections=collection)
+            found = check_text(parts.library, sentences, collections=collection)
             for one in found:
                 checked.append(one)
                 report("checking", len(checked), len(sentences))
     if as_json:
-        say_json({"sentences": checked, "calibrated_on": "text that is not yours"})
+        say_json({"sentences": checked})
         return
     for one in checked:
         if not (only_doubtful and one.verdict is Verdict.SUPPORTED):
             say_sentence(one)
     counts = Counter(one.verdict for one in checked)
     say(", ".join(f"{counts[verdict]} {word}" for verdict, word in WORDS.items()) + ".")
-    say("The verdicts are not calibrated on your text (docs/support.md).", style="dim")
+    for promise in dict.fromkeys(one.promise for one in checked):
+        say(promise or NOT_CALIBRATED, style="dim")
+
+
+def label_command(
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="A text of your own; without one, the base writes from your notes."),
+    ] = None,
+    collection: TheCollection = None,
+    number: Annotated[int, typer.Option(min=1, help="Sentences in this sitting.")] = 60,
+    import_file: Annotated[
+        Path | None, typer.Option("--import", help="Add the labels of a file instead of asking.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all labels as JSON instead of asking.")
+    ] = False,
+) -> None:
+    """Say of sentences whether your notes back them, one key each: five minutes are enough.
+
+    Verdicts are kept as you give them; the next sitting goes on where this one ended. What you
+    label must be like what you want marked: the sentences come in an order that says nothing of
+    them, and skipping the hard ones makes the promise hold for easy ones only.
+
+    Example: tramontane support label report.md --in garden
+    """
+    with opened(context.obj) as parts:
+        check_has_notes(parts)
+        name = the_collection(parts, collection)
+        if import_file is not None:
+            num_read = import_labels(parts.library, name, import_file)
+            if not as_json:
+                say(f"{num_read} labels read from {import_file}.")
+                return
+        if as_json:
+            say_json(exported(parts.library, name))
+            return
+        kind, further = to_label(parts, name, file)
+        sitting = Labelling(parts.library, name, kind, further)
+        sitting.run(number)
+        say()
+        say_how_far(parts, name, kind)
+
+
+def to_label(parts: Parts, collection: str, file: Path | None) -> tuple[str, Iterator[Candidate]]:
+    """Returns the kind of text and where its sentences come from; a file's are queued at once."""
+    labels = parts.library.support_labels
+    if file is None:
+        known = [*labels.judged(collection, "prose"), *labels.waiting(collection, "prose")]
+        skipped = {label.passages[0].path for label in known}
+        return "prose", prose_candidates(parts.writer(()), collection, skipped)
+    sentences = [text for text, _ in sentences_of(file)]
+    with Reporter() as report:
+        found = []
+        for one in own_candidates(parts.library, collection, sentences):
+            found.append(one)
+            report("checking", len(found), len(sentences))
+    num_new = labels.add(collection, "own", checker_name(), found)
+    say(f"{file}: {len(found)} sentences, {num_new} of them new.")
+    return "own", iter(())
+
+
+def say_how_far(parts: Parts, collection: str, kind: str) -> None:
+    told = [
+        label
+        for label in parts.library.support_labels.judged(collection, kind)
+        if label.verdict != "skipped"
+    ]
+    supported = sum(label.verdict == "supported" for label in told)
+    say(
+        f"{len(told)} sentences labelled, {supported} of them supported; a promise takes at least "
+        f"{fewest_labels(WRONG)}, a hundred keep more marks. `tramontane support calibrate --in "
+        f"{collection}` says what they promise."
+    )
+
+
+def calibrate_command(
+    context: typer.Context,
+    collection: TheCollection = None,
+    error: Annotated[
+        float,
+        typer.Option(min=0.01, max=0.5, help="Share of what is marked supported that may not be."),
+    ] = WRONG,
+    as_json: AsJson = False,
+) -> None:
+    """Make a promise from your labels: from which score on a sentence is marked supported.
+
+    Calibrate once, when you have labelled what you wanted to: stopping as soon as it succeeds makes
+    the promise weaker than it says.
+
+    Example: tramontane support calibrate --in garden --error 0.10
+    """
+    with opened(context.obj) as parts:
+        name = the_collection(parts, collection)
+        found = calibrate(parts.library, name, error)
+    if as_json:
+        say_json({"collection": name, "calibrations": [told_of(one) for one in found]})
+        return
+    if not found:
+        say(
+            f"Nothing is labelled in {name} yet: `tramontane support label FILE --in {name}` "
+            f"begins; a promise takes at least {fewest_labels(error)} sentences."
+        )
+    for one in found:
+        say(f"{name}, {KIND_WORDS[one.kind]}: {one.text}")
+
+
+def told_of(one: Calibration) -> dict[str, Any]:
+    made = one.promise
+    return {
+        "kind": one.kind,
+        "promise": one.text if made.threshold is not None else None,
+        "refusal": one.text if made.threshold is None else None,
+        "error": made.wrong,
+        "threshold": made.threshold,
+        "num_kept": made.num_kept,
+        "num_supported": made.num_supported,
+        "num_unsupported": made.num_unsupported,
+        "num_more": made.num_more,
+        "num_skipped": one.num_skipped,
+        "num_outdated": one.num_outdated,
+    }
+
+
+def the_collection(parts: Parts, name: str | None) -> str:
+    """Returns the collection named, or the only one there is."""
+    if name is not None:
+        return parts.library.collection(name).name
+    names = [collection.name for collection in parts.library.collections()]
+    if len(names) != 1:
+        raise RequestError(
+            f"labels belong to one collection; say which with --in: {', '.join(names) or 'none'}"
+        )
+    return names[0]
+
+
+def sentences_of(file: Path) -> list[tuple[str, int]]:
+    """Returns the file's sentences with their lines; RequestError where there is none."""
+    sentences = [(s.text.strip(), s.first_line) for s in split_sentences(text_of(file))]
+    sentences = [(text, line) for text, line in sentences if any(map(str.isalpha, text))]
+    if not sentences:
+        raise RequestError(f"{file}: there is no sentence in it to check")
+    return sentences
 
 
 def text_of(file: Path) -> str:

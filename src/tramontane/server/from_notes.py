@@ -69,6 +69,7 @@ class NotesAnswer:
                 "end": begin + len(bare),
                 "kind": sentence.kind,
                 "mark": sentence.mark,
+                "promise": sentence.promise,
                 "overlap": sentence.overlap,
                 "score": sentence.support,
                 "missing": list(sentence.missing),

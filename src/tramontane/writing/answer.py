@@ -18,6 +18,7 @@ from tramontane.errors import RequestError
 from tramontane.library.library import Library
 from tramontane.library.records import Hit
 from tramontane.tokenizer.tokenizer import Tokenizer
+from tramontane.writing.calibration import promise_behind
 from tramontane.writing.events import (
     Abstained,
     Answer,
@@ -32,6 +33,7 @@ from tramontane.writing.events import (
 from tramontane.writing.honesty import honest
 from tramontane.writing.likelihood import Gain, question_gains
 from tramontane.writing.overlap import overlap
+from tramontane.writing.promise import Promise
 from tramontane.writing.prompt import ANSWER, fitting_prompt
 from tramontane.writing.quote import (
     NUM_PASSAGES_READ,
@@ -235,16 +237,17 @@ class Writer:
     ) -> Iterator[Sentence | Voiced]:
         """Yields sentences as the base writes them, each with its support."""
         held, shares, written = "", [], []
+        behind = promise_behind(self.library, {source.collection for source in sources}, "prose")
         for piece in self.speak_from(task, question, sources, experts, max_new_tokens):
             held += piece.text
             shares.append(piece.shares)
             while end := SENTENCE_END.search(held):
-                yield prose_sentence(held[: end.start()], sources, mean_shares(shares))
+                yield prose_sentence(held[: end.start()], sources, mean_shares(shares), behind)
                 written.append(held[: end.end()])
                 held, shares = held[end.end() :], []
         # A citation after the last full stop belongs to the sentence before it.
         if CITATION.sub("", held).strip():
-            yield prose_sentence(held, sources, mean_shares(shares))
+            yield prose_sentence(held, sources, mean_shares(shares), behind)
             written.append(held)
         if with_voice and experts and written:
             before = self.prompt_for(task, question, sources, max_new_tokens)
@@ -316,12 +319,19 @@ def why_not(evidence: Evidence, has_hits: bool) -> str:
 
 
 def prose_sentence(
-    text: str, sources: Sequence[Source], shares: dict[str, float] | None
+    text: str,
+    sources: Sequence[Source],
+    shares: dict[str, float] | None,
+    behind: Promise | None = None,
 ) -> Sentence:
-    """Returns a written sentence with its support and best source; its citations count not."""
+    """Returns a written sentence with its support and best source; its citations count not.
+
+    `behind` is the promise that its mark keeps, where its collection was calibrated.
+    """
     bare = CITATION.sub("", text).strip()
     texts = [source.text for source in sources]
-    (found,) = SupportCheck().check([bare], texts)
+    check = SupportCheck(threshold=behind.threshold if behind else None)
+    (found,) = check.check([bare], texts)
     source = sources[found.passage] if found.passage is not None else None
     return Sentence(
         bare,
@@ -334,6 +344,7 @@ def prose_sentence(
         shares=shares,
         support=round(found.score, 3),
         missing=tuple(dict.fromkeys(bare[begin:end] for begin, end in found.words)),
+        promise=behind.text if behind else None,
     )
 
 

@@ -32,7 +32,8 @@ class Sentence:
     `mark` is the verdict, `support` the probability that its source backs it, `missing` the words
     that no source holds, `copied` the spans that honesty mode shows as copied. `overlap` is the
     share of its content words found in the source (1 for a quotation); `shares` says how much of
-    each token, on average, each expert in place carried.
+    each token, on average, each expert in place carried. `promise` says in words what stands behind
+    the mark, where the collection was calibrated for such text.
     """
 
     text: str
@@ -46,6 +47,7 @@ class Sentence:
     support: float | None = None
     missing: tuple[str, ...] = ()
     copied: tuple[tuple[int, int], ...] = ()
+    promise: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ def with_copies_told(sentence: Sentence, sources: Sequence[Source]) -> Sentence:
         sentence,
         kind="quotation",
         mark=Verdict.SUPPORTED.value,
+        promise=None,
         overlap=1.0,
         first_line=source.first_line + source.text.count("\n", 0, begin),
         last_line=source.first_line + source.text.count("\n", 0, end),

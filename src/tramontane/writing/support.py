@@ -3,7 +3,7 @@
 Signals of words (signals.py) are weighed by a logistic model that `bench/support.py --fit` fitted
 (docs/decisions/support.md). Its probability is that of a reader saying "the passage backs this".
 Two thresholds make three verdicts of it; as shipped they come from the kinds of sentences that the
-model was fitted on, not from anybody's own.
+model was fitted on, not from anybody's own; promise.py makes one from somebody's labels.
 """
 
 import json
@@ -56,8 +56,9 @@ class Model:
         )
         return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, total))))
 
-    def verdict(self, score: float) -> Verdict:
-        if score >= self.supported_from:
+    def verdict(self, score: float, threshold: float | None = None) -> Verdict:
+        """Returns the verdict on a score; `threshold` stands instead of the shipped one."""
+        if score >= (self.supported_from if threshold is None else threshold):
             return Verdict.SUPPORTED
         return Verdict.WEAK if score >= self.weak_from else Verdict.UNSUPPORTED
 
@@ -69,10 +70,14 @@ def shipped_model() -> Model:
 
 
 class SupportCheck:
-    """Judges sentences against passages."""
+    """Judges sentences against passages.
 
-    def __init__(self, model: Model | None = None):
-        self.model = model or shipped_model()
+    `threshold` is the score from which on a sentence is called supported, from somebody's own
+    labels (promise.py); without one it is the shipped one.
+    """
+
+    def __init__(self, model: Model | None = None, threshold: float | None = None):
+        self.model, self.threshold = model or shipped_model(), threshold
 
     def check(self, sentences: Sequence[str], passages: Sequence[str]) -> list[Support]:
         """Returns the support of each sentence; unsupported where there is no passage."""
@@ -86,4 +91,4 @@ class SupportCheck:
             return Support(Verdict.UNSUPPORTED, 0.0, None, words, {})
         score = self.model.probability(signals)
         place = passages.passage_of[order[0]] if signals["best"] > 0 else None
-        return Support(self.model.verdict(score), score, place, words, signals)
+        return Support(self.model.verdict(score, self.threshold), score, place, words, signals)
