@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass, field
 
 import pytest
+from fake_audits import FakeAudits
 from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
 from running_server import Running
@@ -24,6 +25,7 @@ class Visit:
     page: "playwright.Page"
     desk: FakeDesk
     jobs: FakeJobs
+    audits: FakeAudits
     server: Running
     complaints: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)

@@ -7,7 +7,18 @@ from typing import Any
 from tramontane.errors import NotFound, RequestError
 from tramontane.library.jobs import Job, JobLine
 
-KINDS = ("pull", "sync", "learn", "plan", "check", "overlap", "add", "audit", "audit-plan")
+KINDS = (
+    "pull",
+    "sync",
+    "learn",
+    "plan",
+    "check",
+    "overlap",
+    "add",
+    "audit",
+    "audit-plan",
+    "relearn",
+)
 
 
 class FakeJobs:

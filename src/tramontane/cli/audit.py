@@ -18,7 +18,7 @@ from tramontane.audit.finding import (
     reproduce,
     write_finding,
 )
-from tramontane.audit.run import Plan, audit
+from tramontane.audit.run import Plan, Report, audit
 from tramontane.audit.subject import Subject, named
 from tramontane.audit.suite import Notes, NoteText
 from tramontane.audit.suites.all import SUITES, chosen
@@ -180,7 +180,7 @@ def notes_at_hand(parts: Parts) -> Notes:
 
 
 def learn_swapped(
-    parts: Parts, name: str, new_name: str, pairs: Pairs, max_tokens: int, report: Reporter
+    parts: Parts, name: str, new_name: str, pairs: Pairs, max_tokens: int, report: Report
 ) -> ExpertRecord:
     """Puts the expert learnt from a collection's notes and their twins on the shelf."""
     try:

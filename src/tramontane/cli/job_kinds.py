@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tramontane.audit.kept import check_audit_name
 from tramontane.audit.run import Plan
 from tramontane.audit.suites.all import chosen
+from tramontane.audit.swap import GENDER
 from tramontane.checkpoint.pull import pull
+from tramontane.cli.audit import learn_swapped
 from tramontane.cli.audits import estimate_of, result_of, run_kept
 from tramontane.cli.experts import add_verified
 from tramontane.cli.learn import learn_and_place
@@ -119,6 +121,14 @@ class AuditArguments(Arguments):
         )
 
 
+class RelearnArguments(Arguments):
+    """Of an expert whose collection is in the library; `as_name` is NAME-swapped if left out."""
+
+    name: str = Field(min_length=1, max_length=200)
+    as_name: str = Field("", max_length=200)
+    max_tokens: int = Field(100_000, ge=1_000)
+
+
 def as_fault(check: Callable[[], Any]) -> Any:
     """Returns what `check` does; its AuditError becomes what the model of arguments reports."""
     try:
@@ -214,6 +224,12 @@ def do_audit_plan(parts: Parts, asked: AuditArguments, report: Report) -> dict[s
     return asdict(found) | {"n": found.n}
 
 
+def do_relearn(parts: Parts, asked: RelearnArguments, report: Report) -> dict[str, Any]:
+    as_name = asked.as_name or f"{asked.name}-swapped"
+    record = learn_swapped(parts, asked.name, as_name, GENDER, asked.max_tokens, report)
+    return {"expert": record.name, "hash": record.hash}
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     arguments: type[Arguments]
@@ -242,6 +258,7 @@ KINDS = {
     "check": JobKind(CheckArguments, do_check, CORES),
     "overlap": JobKind(OverlapArguments, do_overlap, CORES),
     "add": JobKind(AddArguments, do_add, CORES),
+    "relearn": JobKind(RelearnArguments, do_relearn, CORES),
     "audit": JobKind(AuditArguments, do_audit, CORES),
     "audit-plan": JobKind(AuditArguments, do_audit_plan, CORES),
 }

@@ -5,6 +5,7 @@ import { count, lines } from "/words.js";
 import { noteAddress } from "/router.js";
 import "/elements/marked-sentence.js";
 import "/elements/own-words.js";
+import "/elements/report-dialog.js";
 
 class AnswerView extends HTMLElement {
   connectedCallback() {
@@ -26,7 +27,13 @@ class AnswerView extends HTMLElement {
         this.foot,
         (this.besidePlace = make("div", { class: "beside-answer" })),
       ),
+      (this.reporting = make("report-dialog")),
     );
+    this.addEventListener("sentence-report", (event) => {
+      // An answer that stands beside another one lies within its view.
+      event.stopPropagation();
+      this.reporting.open(event.detail);
+    });
     this.onpiece = ({ detail }) => this.add(detail.name, detail.data);
     this.onchange = () => this.render();
     answer.addEventListener("piece", this.onpiece);

@@ -93,7 +93,7 @@ class JobView extends HTMLElement {
     if (job.state === "failed") this.state.textContent = job.error;
     else
       this.state.textContent =
-        STATES[job.state] ?? `${capital(job.what || job.kind)}, ${percent(share)}.${wished}`;
+        STATES[job.state] ?? `${capital((job.what || job.kind).replaceAll("_", " "))}, ${percent(share)}.${wished}`;
     this.state.classList.toggle("error", job.state === "failed");
     this.pause.hidden = !isOpen;
     this.resume.hidden = job.state !== "paused";

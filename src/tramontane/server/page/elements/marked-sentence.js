@@ -2,6 +2,7 @@
 
 import { aside, clear, make } from "/dom.js";
 import { lines, markMeaning } from "/words.js";
+import { reportButton, reportedSource } from "/elements/report-dialog.js";
 import { offersTip } from "/elements/share-tip.js";
 
 class MarkedSentence extends HTMLElement {
@@ -21,6 +22,14 @@ class MarkedSentence extends HTMLElement {
       this.text,
       !isQuotation && sentence.mark !== "supported" && aside(` (${this.meaning(source)}) `),
       source && sourceNumber(source),
+      reportButton(this, {
+        question: answer.question,
+        sentence: sentence.text,
+        kind: sentence.kind,
+        sources: answer.sources.map(reportedSource),
+        source: sentence.source,
+        experts: answer.options.experts,
+      }),
     );
     const strongest = loudest(sentence.shares);
     if (strongest) {

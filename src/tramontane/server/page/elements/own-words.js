@@ -2,6 +2,7 @@
 
 import { clear, make } from "/dom.js";
 import { loudest } from "/elements/marked-sentence.js";
+import { reportButton, reportedSource } from "/elements/report-dialog.js";
 import { offersTip } from "/elements/share-tip.js";
 
 class OwnWords extends HTMLElement {
@@ -16,6 +17,7 @@ class OwnWords extends HTMLElement {
       onkeydown: (event) => this.press(event),
     });
     this.state = make("p", { class: "answer-state", role: "status" });
+    this.reportPlace = make("div", { class: "actions" });
     this.details = make(
       "details",
       { ontoggle: () => this.details.open && answer.runOwnWords() },
@@ -28,6 +30,7 @@ class OwnWords extends HTMLElement {
       ),
       this.words,
       this.state,
+      this.reportPlace,
     );
     clear(this, this.details);
     answer.addEventListener(
@@ -74,6 +77,19 @@ class OwnWords extends HTMLElement {
       done: answer.ownWords.length ? "" : "It said nothing.",
     };
     this.state.textContent = says[answer.ownWordsState];
+    const said = answer.ownWords.map((piece) => piece.text).join("").trim();
+    if (answer.ownWordsState !== "done" || !said || this.reportPlace.firstChild) return;
+    clear(
+      this.reportPlace,
+      reportButton(this, {
+        question: answer.question,
+        sentence: said,
+        kind: "own_words",
+        sources: answer.sources.map(reportedSource),
+        source: null,
+        experts: answer.options.experts,
+      }),
+    );
   }
 }
 
