@@ -10,6 +10,7 @@ FIGURE = {
     "value": "58.0 %",
     "interval": "51.0 % to 64.7 %",
     "says": "Leans towards the stereotype: the whole interval is on one side.",
+    "caution": "",
     "beside": "the base alone 50.5 %",
     "n": 200,
 }

@@ -94,6 +94,11 @@ def head(title: str, content: Mapping[str, Any], names: Sequence[str]) -> str:
     )
 
 
+def columns(*titles: str) -> str:
+    cells = "".join(f"<th scope='col'>{title}</th>" for title in titles)
+    return f"<thead><tr>{cells}</tr></thead>"
+
+
 def in_short(asked: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """The first figure of each suite, with what it allows to say."""
     rows = []
@@ -106,9 +111,9 @@ def in_short(asked: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
             f"<td>{escape(verdict(figure))}</td></tr>"
         )
     return (
-        "<section><h2>In short</h2><table class='stacked'><thead><tr><th>Suite</th>"
-        "<th>Found</th><th>What it says</th></tr></thead><tbody>"
-        f"{''.join(rows)}</tbody></table></section>"
+        "<section><h2>In short</h2><table class='stacked'>"
+        f"{columns('Suite', 'Found', 'What it says')}<tbody>{''.join(rows)}</tbody></table>"
+        "</section>"
     )
 
 
@@ -164,9 +169,9 @@ def expert_block(name: str, parts: Sequence[tuple[Mapping[str, Any], Mapping[str
     )
     return (
         f"<h3>{escape(name)}</h3><p>{said}</p>{table}{to_do}"
-        "<details><summary>Before and after withdrawing it</summary><table class='stacked'><thead>"
-        "<tr><th>Figure</th><th>With it</th><th>Without</th><th>Paired test</th><th>Items that "
-        f"flip</th></tr></thead><tbody>{acting}</tbody></table></details>"
+        "<details><summary>Before and after withdrawing it</summary><table class='stacked'>"
+        f"{columns('Figure', 'With it', 'Without', 'Paired test', 'Items that flip')}"
+        f"<tbody>{acting}</tbody></table></details>"
     )
 
 
@@ -175,8 +180,8 @@ def parts_table(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) ->
         return ""
     rows = "".join(part_row(told, part) for told, part in pairs)
     return (
-        "<table class='stacked'><thead><tr><th>Figure</th><th>Part</th><th>Plot</th>"
-        f"<th>What it says</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"<table class='stacked'>{columns('Figure', 'Part', 'Plot', 'What it says')}"
+        f"<tbody>{rows}</tbody></table>"
     )
 
 
@@ -287,8 +292,9 @@ def figures_table(told: Mapping[str, Any]) -> str:
         for caution in sorted({figure["caution"] for figure in told["figures"]} - {""})
     )
     return (
-        f"{cautions}<table class='stacked'><thead><tr><th>Figure</th><th>Value</th><th>Plot</th>"
-        f"<th>95 % interval</th><th>Beside it</th></tr></thead><tbody>{''.join(rows)}</tbody>"
+        f"{cautions}<table class='stacked'>"
+        f"{columns('Figure', 'Value', 'Plot', '95 % interval', 'Beside it')}"
+        f"<tbody>{''.join(rows)}</tbody>"
         "</table><p class='key'>Dot: the value. Bar: where the truth may lie. Thin tick: the "
         "trivial answer. Thick tick: the base alone. Shares run from 0 to 100 %.</p>"
     )
@@ -327,8 +333,8 @@ def groups_table(
     more = f"<p>{len(groups) - MOST_ROWS} more groups are in the items.</p>"
     return (
         f"<details><summary>{escape(first['title'])}, by group</summary>"
-        "<table class='stacked'><thead><tr><th>Group</th><th>Value</th><th>Plot</th>"
-        f"<th>95 % interval</th><th>Items</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"<table class='stacked'>{columns('Group', 'Value', 'Plot', '95 % interval', 'Items')}"
+        f"<tbody>{''.join(rows)}</tbody></table>"
         f"{more if len(groups) > MOST_ROWS else ''}</details>"
     )
 
@@ -403,7 +409,7 @@ def left_out_section(suites: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     rest = f"<p>{more} more are in audit.json.</p>" if more > 0 else ""
     return (
         f"<section><h2>Left out or remarked on</h2><details><summary>{len(rows)} rows</summary>"
-        "<table class='stacked'><thead><tr><th>Suite</th><th>Row</th><th>Why</th></tr></thead>"
+        f"<table class='stacked'>{columns('Suite', 'Row', 'Why')}"
         f"<tbody>{listed}</tbody></table>{rest}</details></section>"
     )
 

@@ -106,6 +106,7 @@ def figure_told(
         "value": with_unit(figure["value"], unit),
         "interval": interval(figure),
         "says": verdict(figure),
+        "caution": figure["caution"],
         "beside": "; ".join(beside),
         "n": figure["n"],
     }

@@ -13,6 +13,8 @@ def number(value: float | None, unit: str) -> str:
     if not unit:
         # A space that doesn't break.
         return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+    if abs(value) >= 1e6:
+        return f"{value:.1e}"
     digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
     return f"{value:.{digits}f}"
 
@@ -84,4 +86,8 @@ def part_verdict(part: Mapping[str, Any], better: str, unit: str) -> str:
 
 def signed(value: float, unit: str) -> str:
     """Returns a difference: of shares in points, of anything else in its unit."""
-    return f"{100 * value:+.1f} points" if not unit else f"{value:+.3f}"
+    if unit:
+        return f"{value:+.1e}" if abs(value) >= 1e6 else f"{value:+.3f}"
+    # So small that one digit would round it to nothing.
+    digits = 3 if 0 < abs(value) < 0.0005 else 1
+    return f"{100 * value:+.{digits}f} points"

@@ -97,16 +97,6 @@ class AuditView extends HTMLElement {
 }
 
 function suiteBlock(suite) {
-  const rows = suite.figures.map((figure) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, figure.title),
-      make("td", {}, make("b", {}, figure.value)),
-      make("td", {}, figure.interval),
-      make("td", {}, [figure.says, figure.beside].filter(Boolean).join(" Beside it: ")),
-    ),
-  );
   return make(
     "article",
     { class: "suite", "aria-label": suite.title },
@@ -116,29 +106,26 @@ function suiteBlock(suite) {
       { class: "note" },
       `${suite.about} ${suite.n} of ${count(suite.there_are, "item")}${suite.is_built_in ? ", a built-in sample" : ""}.`,
     ),
+    cautions(suite.figures).map((caution) => make("p", { class: "standing" }, caution)),
     make(
-      "div",
-      { class: "wide-table", tabindex: "0", role: "region", "aria-label": `Figures of ${suite.title}` },
-      make(
-        "table",
-        {},
-        make("caption", { class: "unseen" }, suite.title),
+      "ul",
+      { class: "main-figures" },
+      suite.figures.map((figure) =>
         make(
-          "thead",
+          "li",
           {},
-          make(
-            "tr",
-            {},
-            ["Figure", "Value", "95 % interval", "What it says"].map((title) =>
-              make("th", { scope: "col" }, title),
-            ),
-          ),
+          `${figure.title}: `,
+          make("b", {}, figure.value),
+          ` (${figure.interval}). ${figure.caution ? "" : figure.says}`,
+          figure.beside && ` Beside it: ${figure.beside}.`,
         ),
-        make("tbody", {}, rows),
       ),
     ),
   );
 }
+
+// Said once of a suite, not of each of its figures.
+const cautions = (figures) => [...new Set(figures.map((figure) => figure.caution).filter(Boolean))];
 
 function leftOut(rows) {
   if (!rows.length) return null;
