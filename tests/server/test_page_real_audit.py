@@ -23,7 +23,7 @@ from expert_makers import expert, random_tensors, write_tiny_base
 from tramontane.cli.parts import Parts
 from tramontane.settings import Settings
 
-PATIENCE_MILLISECONDS = 60_000
+PATIENCE_MILLISECONDS = 180_000
 # WCAG AA for text.
 LEAST_CONTRAST = 4.5
 # Returns [text, contrast] for each text that is shown, by the colours that the browser computed.
