@@ -156,7 +156,7 @@ def test_cancelled_and_killed_it_goes_on_to_the_same_bytes(office: JobOffice, pa
     folder = parts.settings.audits_folder / "first"
 
     def has_begun() -> bool:
-        return any(file.stat().st_size for file in folder.glob("items/*.part.jsonl"))
+        return any(one["num_scored"] for one in RealAudits(parts).audits()["unfinished"])
 
     until(office, lambda: has_begun() or office.job(job.id).state in ENDED)
     office.workers.started[0].kill()

@@ -1,5 +1,6 @@
 """Jobs that are only written down, and end when a test says so."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,7 @@ class FakeJobs:
         self.jobs: dict[int, Job] = {}
         self.said: dict[int, list[JobLine]] = {}
         self.asked: list[tuple[str, Any]] = []
+        self.started = threading.Condition()
 
     def start(self, kind: str, arguments: Mapping[str, Any]) -> Job:
         if kind not in KINDS:
@@ -37,7 +39,14 @@ class FakeJobs:
             None, "2026-01-01T00:00:00", "2026-01-01T00:00:00", None,
         )  # fmt: skip
         self.said[number] = []
+        with self.started:
+            self.started.notify_all()
         return self.jobs[number]
+
+    def until_started(self, number: int) -> None:
+        """Waits for a job that a page has asked for: its request may be on the way."""
+        with self.started:
+            self.started.wait_for(lambda: number in self.said, timeout=20)
 
     def say(self, number: int, text: str) -> None:
         line = JobLine(len(self.said[number]) + 1, "2026-01-01T00:00:00", text)
@@ -45,9 +54,11 @@ class FakeJobs:
 
     def report(self, number: int, what: str, done: int) -> None:
         """Tells how far a job is, of ten."""
+        self.until_started(number)
         self.jobs[number] = replace(self.jobs[number], what=what, done=done)
 
     def end(self, number: int, result: Any = None, error: str | None = None) -> None:
+        self.until_started(number)
         state = "failed" if error else "done"
         self.jobs[number] = replace(self.jobs[number], state=state, result=result, error=error)
 

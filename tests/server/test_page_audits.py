@@ -193,6 +193,7 @@ def test_a_sentence_is_reported_from_the_answer(visit: Visit):
     page.get_by_label("What is wrong with it").fill("It rained.")
     visit.named("button", "Save the finding").click()
     expect(dialog).to_contain_text("Saved as /findings/finding.json.")
+    expect(dialog.get_by_role("button", name="Close")).to_be_focused()
     page.keyboard.press("Escape")
     expect(button).to_be_focused()
     (saved,) = visit.audits.saved

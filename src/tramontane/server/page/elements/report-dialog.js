@@ -32,11 +32,11 @@ class ReportDialog extends HTMLElement {
           "div",
           { class: "actions" },
           this.button,
-          make(
+          (this.closer = make(
             "button",
             { type: "button", class: "quiet", onclick: () => this.dialog.close() },
             "Close",
-          ),
+          )),
         ),
       ),
     );
@@ -56,6 +56,8 @@ class ReportDialog extends HTMLElement {
         comment: this.comment.value.trim(),
       });
       clear(this.state, "Saved as ", make("code", {}, finding.file), ".");
+      // The button that had the focus is of no use any more.
+      this.closer.focus();
     } catch (error) {
       this.state.className = "error";
       this.state.textContent = error.message;
