@@ -1,7 +1,6 @@
 """A draft: a section for each note, in the note's own order, every source listed with its lines."""
 
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -14,15 +13,15 @@ from writing_makers import (
     is_idle,
     lines_of,
     markdown_notes,
-    source,
     squeezed,
     talking_engine,
 )
 
 from tramontane.errors import NotFound, RequestError
 from tramontane.writing.answer import Writer
-from tramontane.writing.draft import MAX_SECTIONS, as_markdown, outline, write
+from tramontane.writing.draft import write
 from tramontane.writing.events import Abstained, Answer, Done, Heading, Sentence, Sources
+from tramontane.writing.outline import MAX_SECTIONS
 from tramontane.writing.overlap import overlap
 from tramontane.writing.prompt import WRITE
 
@@ -186,61 +185,6 @@ def test_a_base_that_may_write_has_each_section_from_its_own_passages(library, t
         assert sentences[-1].text == "In 1234 it rained."
         assert sentences[-1].mark == "unsupported"
     assert is_idle(engine)
-
-
-def test_an_outline_is_by_note_in_the_order_of_first_hits(library):
-    hits = library.search(TASK, limit=16)
-    one, other = hits[:2]
-    later, last = replace(one, first_line=90, last_line=99), replace(other, collection="attic")
-    parts = outline([one, other, later, last], 6)
-    assert parts == [[one, later], [other], [last]]
-    assert outline([one, other, later, last], 2) == [[one, later], [other]]
-    assert outline([], 4) == []
-
-
-# As Markdown
-
-
-def test_a_drafts_markdown_lists_every_source_with_its_lines(library):
-    _, draft = drafted(quoting(library), TASK)
-    text = as_markdown(draft)
-    assert text.startswith(f"# {TASK}\n\n")
-    body, listed = text.split("\n## Sources\n")
-    assert listed.strip().splitlines() == [
-        f"{s.number}. {s.collection}/{s.path}, lines {s.first_line}-{s.last_line}"
-        for s in draft.sources
-    ]
-    for heading, sentences in sections_of(draft):
-        assert f"\n## {heading}\n" in body
-        for sentence in sentences:
-            assert f"\n> {sentence.text} [{sentence.source}]\n" in body
-
-
-def test_markdown_tells_quotations_and_doubtful_sentences_apart():
-    sentences = [
-        Heading("Garlic"),
-        Sentence("It grew.", "quotation", 2, 5, 5, 1.0, "supported"),
-        Sentence("It grew well.", "prose", 1, 1, 2, 1.0, "supported"),
-        Sentence("It grew tall.", "prose", 1, 1, 2, 0.6, "weak"),
-        Sentence("It flew.", "prose", None, None, None, 0.0, "unsupported"),
-    ]
-    sources = (source(1, "It grew well.\nThen not."), source(2, "It grew.", first_line=5))
-    draft = Answer("garlic", sentences=sentences, sources=sources)
-    assert as_markdown(draft) == (
-        "# garlic\n\n## Garlic\n\n> It grew. [2]\n\nIt grew well. [1]\n\n"
-        "It grew tall. [1] *(weak)*\n\n"
-        "It flew. *(unsupported)*\n\n"
-        "## Sources\n\n1. n/1.md, lines 1-2\n2. n/2.md, lines 5-5\n"
-    )
-
-
-def test_markdown_of_what_was_not_said_names_the_closest_passage(library):
-    _, draft = drafted(quoting(library), NOWHERE)
-    text = as_markdown(draft)
-    assert text.startswith(f"{draft.reason}\n")
-    closest = draft.closest
-    assert f"{closest.path}, lines {closest.first_line}-{closest.last_line}" in text
-    assert as_markdown(Answer("x", abstained=True, reason="Nothing.")) == "Nothing.\n"
 
 
 def test_sentences_of_one_line_keep_their_order(tmp_path):

@@ -9,9 +9,11 @@ from writing_makers import StemEmbedder, source, squeezed, talking_engine
 
 from tramontane.errors import RequestError
 from tramontane.writing.answer import Writer, prose_sentence
-from tramontane.writing.draft import as_markdown, write
-from tramontane.writing.events import Answer, Sentence, SentenceVoice, Voiced, Withheld
+from tramontane.writing.draft import write
+from tramontane.writing.draft_export import as_markdown
+from tramontane.writing.events import Sentence, SentenceVoice, Voiced, Withheld
 from tramontane.writing.honesty import COPIED_WORDS, copied_stretches, honest
+from tramontane.writing.kept_draft import Draft, Drafting
 
 PASSAGES = (
     source(1, "The garlic went into the long bed on 28 October.\nPotash came in February."),
@@ -141,10 +143,11 @@ def test_an_honest_answer_shows_nothing_that_the_notes_do_not_back(library, toke
 
 
 def test_an_honest_draft_says_what_it_kept_back(library, tokenizer):
-    draft = Answer("garlic in the long bed, Germidour cloves")
-    for event in write(writer_of(library, tokenizer), draft.question, is_honest=True):
-        draft.take(event)
-    assert "zebras" not in (text := as_markdown(draft))
+    drafting, task = Drafting(), "garlic in the long bed, Germidour cloves"
+    for event in write(writer_of(library, tokenizer), task, is_honest=True):
+        drafting.take(event)
+    sections = drafting.sections()
+    assert "zebras" not in (text := as_markdown(Draft(task, "post", 300, True, sections)))
     assert "A sentence was kept back" in text
 
 

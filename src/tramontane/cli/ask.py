@@ -1,7 +1,6 @@
-"""ask, write, chat: answers and drafts from the notes, and talk with the model itself."""
+"""ask, chat: answers from the notes, and talk with the model itself."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,8 +10,6 @@ from tramontane.cli.output import AsJson, say, say_json
 from tramontane.cli.parts import Parts, opened
 from tramontane.engine.request import Sampling
 from tramontane.errors import NotFound, PromptTooLong
-from tramontane.files import write_whole
-from tramontane.writing.draft import as_markdown, write
 from tramontane.writing.events import (
     Abstained,
     Answer,
@@ -52,7 +49,6 @@ MARKS = {"weak": "weakly supported", "unsupported": "not in your notes"}
 
 def register(app: typer.Typer) -> None:
     app.command("ask")(ask)
-    app.command("write")(write_command)
     app.command("chat")(chat)
 
 
@@ -91,37 +87,6 @@ def ask(
                 show(event)
     if as_json:
         say_json(answer)
-
-
-def write_command(
-    context: typer.Context,
-    task: Annotated[str, typer.Argument(help="What to write about.")],
-    collection: Collections = None,
-    sections: Annotated[int, typer.Option(min=1, max=6, help="Sections at most.")] = 4,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Markdown file.")] = None,
-    honest: Honest = False,
-    as_json: AsJson = False,
-) -> None:
-    """Draft a text from your notes: an outline of what they hold, each sentence with its source.
-
-    Example: tramontane write "growing leeks, from sowing to kitchen" -o leeks.md
-    """
-    with opened(context.obj) as parts:
-        check_has_notes(parts)
-        draft, show = Answer(task), Screen()
-        events = write(
-            parts.writer(), task, collections=collection, sections=sections, is_honest=honest
-        )
-        for event in events:
-            draft.take(event)
-            if not as_json and output is None:
-                show(event)
-    if output is not None:
-        write_whole(output, as_markdown(draft).encode())
-        if not as_json:
-            say(draft.reason if draft.abstained else f"wrote {output}")
-    if as_json:
-        say_json(draft)
 
 
 def chat(

@@ -210,6 +210,11 @@ def show(what: Forgotten) -> None:
         f"  {would}removed from the library: {library.notes} notes, {library.passages} passages, "
         f"{library.vectors} vectors, {library.jobs} jobs with {library.job_lines} lines"
     )
+    if library.draft_sections:
+        say(
+            f"  {would}removed from drafts: {library.draft_sections} sections in all their "
+            f"versions, {library.drafts} drafts whole"
+        )
     say(f"  {len(experts)} expert files, {size(what.num_file_bytes)} in files")
     say("Out of reach here:")
     for text in what.out_of_reach:

@@ -10,6 +10,7 @@ from tramontane.library.database import Database
 WITH_THE_COLLECTION = {"notes", "passages", "dates", "tags", "links", "skipped"}
 WITH_THE_COLLECTION |= {"support_labels", "support_promises"}
 SEEN_TO = {"collections", "vectors", "passages_fts", "jobs", "job_lines"}
+SEEN_TO |= {"drafts", "draft_sections", "draft_versions"}
 NOTHING_OF_NOTES = {"state", "keys"}
 
 OF_THE_COLLECTION = "SELECT id FROM collections WHERE name = :name"
@@ -19,11 +20,20 @@ ITS_JOBS = (
     "SELECT id FROM jobs WHERE json_extract(arguments, '$.name') = :name "
     "OR (:folder != '' AND json_extract(arguments, '$.folder') = :folder)"
 )
+# Of drafts the sections on its notes; a draft of which nothing else is left goes whole.
+ITS_SECTIONS = "SELECT id FROM draft_sections WHERE collection = :name"
+ITS_DRAFTS = (
+    "SELECT DISTINCT draft_id FROM draft_sections WHERE collection = :name AND draft_id NOT IN "
+    "(SELECT draft_id FROM draft_sections WHERE collection != :name)"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """How much the library holds of a collection; vectors are those no other collection shares."""
+    """How much the library holds of a collection; vectors are those no other collection shares.
+
+    `draft_sections` are those of every version of every draft, `drafts` those that go whole.
+    """
 
     collections: int
     notes: int
@@ -31,11 +41,13 @@ class Traces:
     vectors: int
     jobs: int
     job_lines: int
+    draft_sections: int
+    drafts: int
     folder: str
 
     @property
     def is_empty(self) -> bool:
-        return not (self.collections or self.jobs)
+        return not (self.collections or self.jobs or self.draft_sections)
 
 
 def traces_of(db: sqlite3.Connection, name: str, folder: str = "") -> Traces:
@@ -58,6 +70,8 @@ def traces_of(db: sqlite3.Connection, name: str, folder: str = "") -> Traces:
         ),
         jobs=count(ITS_JOBS),
         job_lines=count(f"SELECT id FROM job_lines WHERE job_id IN ({ITS_JOBS})"),
+        draft_sections=count(ITS_SECTIONS),
+        drafts=count(ITS_DRAFTS),
         folder=words["folder"],
     )
 
@@ -71,6 +85,8 @@ def forget(database: Database, name: str, folder: str = "") -> Traces:
         traces = traces_of(db, name, folder)
         words = {"name": name, "folder": traces.folder}
         db.execute(f"DELETE FROM jobs WHERE id IN ({ITS_JOBS})", words)
+        db.execute(f"DELETE FROM drafts WHERE id IN ({ITS_DRAFTS})", words)
+        db.execute("DELETE FROM draft_sections WHERE collection = :name", words)
         db.execute("DELETE FROM collections WHERE name = ?", (name,))
         db.execute(
             "DELETE FROM vectors WHERE NOT EXISTS "

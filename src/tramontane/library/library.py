@@ -16,6 +16,7 @@ import numpy as np
 from tramontane.errors import LibraryError, NotesError, NotFound
 from tramontane.files import held_alone
 from tramontane.library.database import Database
+from tramontane.library.drafts import Drafts
 from tramontane.library.filters import Filters
 from tramontane.library.forgetting import Traces, forget, traces_of
 from tramontane.library.jobs import Jobs
@@ -50,6 +51,7 @@ class Library:
         self._searcher = Searcher(self._database, embed, self._model)
         self.keys = Keys(self._database)
         self.jobs = Jobs(self._database)
+        self.drafts = Drafts(self._database)
         self.support_labels = SupportLabels(self._database)
         self.support_promises = SupportPromises(self._database)
 
@@ -240,9 +242,9 @@ class Library:
             ).fetchall()
         return whereabouts(cited, folder, stored)
 
-    def sentences(self, hit: Hit) -> list[Sentence]:
-        """Returns the sentences of a hit; lines are the note's, `start` and `end` the hit's."""
-        return split_sentences(hit.text, first_line=hit.first_line)
+    def sentences(self, passage: Hit | Cited) -> list[Sentence]:
+        """Returns a passage's sentences; lines are the note's, `start` and `end` the passage's."""
+        return split_sentences(passage.text, first_line=passage.first_line)
 
     def _alone(self):
         lock = self.file.with_name(f"{self.file.name}.sync-lock")

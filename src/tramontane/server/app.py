@@ -23,6 +23,7 @@ from tramontane.server.api import Api
 from tramontane.server.audits import AuditDesk, AuditsApi
 from tramontane.server.bodies import Bodies
 from tramontane.server.desk import Desk, Report
+from tramontane.server.drafts import DraftDesk, DraftsApi
 from tramontane.server.guard import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
 from tramontane.server.jobs import JobDesk, JobsApi
 from tramontane.server.limits import Limits
@@ -79,11 +80,12 @@ def make_app(
     embedder: Embedder | None = None,
     jobs: JobDesk | None = None,
     audits: AuditDesk | None = None,
+    drafts: DraftDesk | None = None,
     limits: Limits | None = None,
 ) -> Starlette:
     """Returns the app of a server; `open_model` opens the base, in a thread, once it has begun.
 
-    Without it the page is served alone; so it is without jobs, and without audits.
+    Without it the page is served alone; so it is without jobs, audits or drafts.
     """
     # At its debug level it would write every event, and so people's notes, into the log.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
@@ -100,6 +102,8 @@ def make_app(
         routes += JobsApi(jobs, bodies).routes()
     if audits is not None:
         routes += AuditsApi(audits, bodies).routes()
+    if drafts is not None:
+        routes += DraftsApi(drafts, bodies, pool).routes()
     document = document_of(routes)
     routes += [
         Route("/openapi.json", lambda _: Response(document, media_type=JSON)),

@@ -27,7 +27,7 @@ MAX_BODY_BYTES = 64 * 1024
 # What programs use that know OpenAI's interface and nothing of this server.
 PROGRAM_PATHS = ("/v1/", "/tokenize", "/detokenize")
 # Read or asked with either scope; their POSTs change nothing.
-ASK_PATHS = ("/api/ask", "/api/search", *PROGRAM_PATHS)
+ASK_PATHS = ("/api/ask", "/api/outline", "/api/search", *PROGRAM_PATHS)
 COOKIE = "tramontane_key"
 # Programs of the page's own interface send this header to say they meant it. A website can't set
 # it without asking first (CORS preflight), and we never agree.

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from tramontane import __version__
 from tramontane.server import openai_wire as wire
 from tramontane.server.audits import FindingBody
+from tramontane.server.drafts import OutlineBody, ReviseBody, VersionBody, WriteBody
 from tramontane.server.jobs import JobBody
 from tramontane.server.wire import (
     AskBody,
@@ -58,6 +59,8 @@ class Operation:
     streams: bool = False
     query: Sequence[str] = ()
     numbers: Sequence[str] = field(default=())
+    # Numbers that may be asked for in the address, and needn't.
+    optional: Sequence[str] = ()
 
 
 OPERATIONS = (
@@ -168,6 +171,65 @@ OPERATIONS = (
         FindingBody,
         may=(404, 409, 503),
     ),
+    Operation("get", "/api/forms", "What a draft can be, and its usual length"),
+    Operation("post", "/api/outline", "The notes a draft would rest on", OutlineBody, may=(404,)),
+    Operation(
+        "post",
+        "/api/write",
+        "A draft from notes, kept as it ends",
+        WriteBody,
+        may=(404, 409),
+        type=EVENTS,
+    ),
+    Operation("get", "/api/drafts", "Drafts that are kept, the last changed first"),
+    Operation(
+        "get",
+        "/api/drafts/{id}",
+        "A draft, its last version unless one is asked for",
+        may=(404,),
+        numbers=("id",),
+        optional=("version",),
+    ),
+    Operation(
+        "post",
+        "/api/drafts/{id}/revise",
+        "Accept, quote, rewrite, add or remove a sentence",
+        ReviseBody,
+        may=(404, 409),
+        numbers=("id",),
+    ),
+    Operation(
+        "post",
+        "/api/drafts/{id}/restore",
+        "Make an older version the newest",
+        VersionBody,
+        may=(404, 409),
+        numbers=("id",),
+    ),
+    Operation(
+        "post",
+        "/api/drafts/{id}/delete",
+        "Delete a draft with all its versions",
+        NothingBody,
+        may=(404, 409),
+        numbers=("id",),
+    ),
+    Operation(
+        "get",
+        "/api/drafts/{id}/markdown",
+        "A draft as a file",
+        may=(404,),
+        type="text/markdown",
+        numbers=("id",),
+    ),
+    Operation(
+        "get",
+        "/api/drafts/{id}/html",
+        "A draft as one page with links to the notes",
+        may=(404,),
+        type="text/html",
+        numbers=("id",),
+    ),
     Operation("post", "/api/sign-in", "Keep a key in the browser's cookie", SignInBody),
     Operation("get", "/api/jobs", "Long work, the newest first"),
     Operation("post", "/api/jobs", "Start long work", JobBody, may=(404, 409), status=202),
@@ -264,6 +326,14 @@ def described(operation: Operation) -> dict[str, Any]:
             "schema": {"type": "string", "minLength": 1},
         }
         for name in operation.query
+    ]
+    parameters += [
+        {
+            "name": name,
+            "in": "query",
+            "schema": {"type": "integer", "minimum": 1, "maximum": 2**53},
+        }
+        for name in operation.optional
     ]
     if parameters:
         told["parameters"] = parameters

@@ -3,31 +3,18 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from tramontane.errors import RequestError
-from tramontane.library.records import Hit
-from tramontane.writing.answer import (
-    Writer,
-    check_question,
-    source_of,
-    why_not,
-)
-from tramontane.writing.events import (
-    Abstained,
-    Answer,
-    Done,
-    Event,
-    Heading,
-    Sentence,
-    Sources,
-    Withheld,
-)
+from tramontane.writing.answer import Writer
+from tramontane.writing.events import Abstained, Done, Event, Heading, Sentence, Sources
+from tramontane.writing.forms import Form, check_words, form_named
 from tramontane.writing.honesty import honest
+from tramontane.writing.outline import Chosen, Section, outline
 from tramontane.writing.prompt import WRITE
-from tramontane.writing.quote import Question, candidates, weigh_evidence
+from tramontane.writing.quote import Question, Quotation, candidates
+from tramontane.writing.speak import ExpertInPlace
 
-NUM_HITS = 16
-MAX_SECTIONS = 6
-SENTENCES_PER_SECTION = 4
+# Room for a section that a base writes, in tokens: its words and as many again, within bounds.
+TOKENS_PER_WORD = 2
+FEWEST_TOKENS, MOST_TOKENS = 60, 800
 
 
 def write(
@@ -35,88 +22,84 @@ def write(
     task: str,
     *,
     collections: Sequence[str] | None = None,
-    sections: int = 4,
+    form: str = "post",
+    words: int | None = None,
+    sections: int | None = None,
+    chosen: Sequence[Chosen] | None = None,
     is_honest: bool = False,
 ) -> Iterator[Event]:
     """Yields a draft's events: sources first, then a heading and sentences for each section.
 
-    A section is a note: the best ones for the task, in the order of their first hit. An honest
-    draft keeps back what no source backs.
+    A section is a note; which ones, outline() says, or `chosen`. `words` is the length aimed at,
+    the form's own if left out. An honest draft keeps back what no source backs.
     """
     began = time.monotonic()
-    task = check_question(task)
-    if not 1 <= sections <= MAX_SECTIONS:
-        raise RequestError(f"sections={sections}; between 1 and {MAX_SECTIONS} can be written")
-    hits = writer.library.search(task, collections=collections, limit=NUM_HITS)
-    asked = Question(task, writer.library.rarity)
-    evidence = weigh_evidence(asked, hits)
-    if not hits or not evidence.is_enough:
-        yield Abstained(why_not(evidence, bool(hits)), source_of(1, hits[0]) if hits else None)
+    shape = form_named(form)
+    words = check_words(shape.words if words is None else words)
+    planned = outline(
+        writer, task, shape, words, collections=collections, sections=sections, chosen=chosen
+    )
+    if not planned.sections:
+        yield Abstained(planned.reason or "", planned.closest)
         yield Done(time.monotonic() - began, 0)
         return
-    by_note = outline(hits, sections)
-    sources = tuple(
-        source_of(number, hit)
-        for number, hit in enumerate((hit for part in by_note for hit in part), start=1)
-    )
-    yield Sources(sources)
+    yield Sources(tuple(source for part in planned.sections for source in part.sources))
     experts = tuple(writer.experts())
-    first = 0
-    for part in by_note:
-        yield Heading(part[0].title)
-        own_sources = sources[first : first + len(part)]
+    words_each = max(1, words // len(planned.sections))
+    for part in planned.sections:
+        heading = Heading(part.heading, tuple(source.number for source in part.sources))
         if writer.can_write and not is_honest:
-            yield from writer.prose(WRITE, task, own_sources, experts)
+            yield heading
+            yield from written(writer, task, part, shape, words_each, experts)
+            continue
+        quotations = quoted(writer, task, part, words_each, experts)
+        if not quotations and not writer.can_write:
+            continue  # a passage of headings alone
+        yield heading
+        if writer.can_write:
+            prose = written(writer, task, part, shape, words_each, experts)
+            yield from honest(prose, part.sources, quotations)
         else:
-            best = candidates(asked, part, writer.library, writer.embed)[:SENTENCES_PER_SECTION]
-            # Within a note its own order reads best.
-            best.sort(key=lambda q: (part[q.hit].first_line, q.start))
-            quotations = [
-                writer.quotation(quotation, own_sources[quotation.hit].number, experts)
-                for quotation in best
-            ]
-            if writer.can_write:
-                prose = writer.prose(WRITE, task, own_sources, experts)
-                yield from honest(prose, own_sources, quotations)
-            else:
-                yield from quotations
-        first += len(part)
+            yield from quotations
     yield Done(time.monotonic() - began, 0)
 
 
-def outline(hits: Sequence[Hit], sections: int) -> list[list[Hit]]:
-    """Returns hits grouped by note, the best notes first, at most two passages of each."""
-    by_note: dict[tuple[str, str], list[Hit]] = {}
-    for hit in hits:
-        by_note.setdefault((hit.collection, hit.path), []).append(hit)
-    return [part[:2] for part in list(by_note.values())[:sections]]
+def written(
+    writer: Writer,
+    task: str,
+    part: Section,
+    form: Form,
+    words: int,
+    experts: Sequence[ExpertInPlace],
+) -> Iterator[Sentence]:
+    """Yields a section in the base's own prose."""
+    asks = f"{WRITE} It is {form.asks}, of about {words} words."
+    room = min(MOST_TOKENS, max(FEWEST_TOKENS, words * TOKENS_PER_WORD))
+    for event in writer.prose(asks, task, part.sources, experts, room):
+        assert isinstance(event, Sentence)  # voices come only where they are asked for
+        yield event
 
 
-def as_markdown(draft: Answer) -> str:
-    """Returns a draft or answer as Markdown, its sources listed with file and lines."""
-    if draft.abstained:
-        lines = [draft.reason or "Your notes don't say."]
-        if draft.closest:
-            c = draft.closest
-            lines.append(f"\nClosest: {c.path}, lines {c.first_line}-{c.last_line}")
-        return "\n".join(lines) + "\n"
-    lines = [f"# {draft.question}", ""]
-    for part in draft.sentences:
-        match part:
-            case Heading(text):
-                lines += [f"## {text}", ""]
-            case Withheld(None):
-                lines += ["*A sentence was kept back: no source backs it.*", ""]
-            case Withheld(Sentence(text, _, source)):
-                lines += [f"> {text} [{source}]", ""]
-            case Sentence(text, kind, source):
-                number = f" [{source}]" if source else ""
-                doubt = "" if part.mark == "supported" else f" *({part.mark})*"
-                lines += [
-                    f"> {text}{number}" if kind == "quotation" else f"{text}{number}{doubt}",
-                    "",
-                ]
-    lines += ["## Sources", ""]
-    for s in draft.sources:
-        lines.append(f"{s.number}. {s.collection}/{s.path}, lines {s.first_line}-{s.last_line}")
-    return "\n".join(lines) + "\n"
+def quoted(
+    writer: Writer, task: str, part: Section, words: int, experts: Sequence[ExpertInPlace]
+) -> list[Sentence]:
+    """Returns the sentences of a note that say most to the task, in its own order, which reads
+    best."""
+    asked = Question(task, writer.library.rarity)
+    best = up_to(words, candidates(asked, part.hits, writer.library, writer.embed))
+    best.sort(key=lambda q: (part.hits[q.hit].first_line, q.start))
+    return [
+        writer.quotation(quotation, part.sources[quotation.hit].number, experts)
+        for quotation in best
+    ]
+
+
+def up_to(words: int, found: Sequence[Quotation]) -> list[Quotation]:
+    """Returns the first quotations until they have so many words; one at least."""
+    chosen, total = [], 0
+    for quotation in found:
+        if chosen and total >= words:
+            break
+        chosen.append(quotation)
+        total += len(quotation.text.split())
+    return chosen

@@ -33,7 +33,8 @@ class Sentence:
     that no source holds, `copied` the spans that honesty mode shows as copied. `overlap` is the
     share of its content words found in the source (1 for a quotation); `shares` says how much of
     each token, on average, each expert in place carried. `promise` says in words what stands behind
-    the mark, where the collection was calibrated for such text.
+    the mark, where the collection was calibrated for such text. `is_accepted` says that its writer
+    has read a doubtful sentence and answers for it.
     """
 
     text: str
@@ -48,6 +49,7 @@ class Sentence:
     missing: tuple[str, ...] = ()
     copied: tuple[tuple[int, int], ...] = ()
     promise: str | None = None
+    is_accepted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +99,10 @@ class Voiced:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A section of a draft begins."""
+    """A section of a draft begins; `sources` are the numbers of those that it rests on."""
 
     text: str
+    sources: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

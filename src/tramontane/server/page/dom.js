@@ -22,6 +22,7 @@ const OWN_PROPERTIES = {
   room: 1,
   answer: 1,
   sentence: 1,
+  selected: 1,
   sources: 1,
   expert: 1,
   collection: 1,

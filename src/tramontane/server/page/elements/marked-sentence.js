@@ -22,14 +22,16 @@ class MarkedSentence extends HTMLElement {
       this.text,
       !isQuotation && sentence.mark !== "supported" && aside(` (${this.meaning(source)}) `),
       source && sourceNumber(source),
-      reportButton(this, {
-        question: answer.question,
-        sentence: sentence.text,
-        kind: sentence.kind,
-        sources: answer.sources.map(reportedSource),
-        source: sentence.source,
-        experts: answer.options.experts,
-      }),
+      // What stands in a draft is its writer's; there are other acts on it.
+      this.canReport !== false &&
+        reportButton(this, {
+          question: answer.question,
+          sentence: sentence.text,
+          kind: sentence.kind,
+          sources: answer.sources.map(reportedSource),
+          source: sentence.source,
+          experts: answer.options.experts,
+        }),
     );
     const strongest = loudest(sentence.shares);
     if (strongest) {
@@ -88,7 +90,7 @@ function sourceNumber(source) {
       onclick: (event) => {
         // The address names the screen; a source is shown without leaving it.
         event.preventDefault();
-        document.querySelector("source-list")?.show(source.number);
+        document.querySelector("source-list, draft-sources")?.show(source.number);
       },
     },
     String(source.number),
