@@ -79,7 +79,7 @@ $(PEERS)/llama.cpp/bin/llama-server:
 	tar -xzf $(PEERS)/llama_cpp_python-*.tar.gz -C $(PEERS)/source --strip-components 1
 	cmake -S $(PEERS)/source/vendor/llama.cpp -B $(PEERS)/llama.cpp -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
 	  -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF
-	cmake --build $(PEERS)/llama.cpp -j --target llama-bench llama-server
+	cmake --build $(PEERS)/llama.cpp -j $(shell nproc) --target llama-bench llama-server
 
 # What the OpenAPI document says, asked for ten minutes.
 schema: $(VENV)/.installed-dev

@@ -16,6 +16,7 @@ from expert_makers import SMALL, canal_notes
 from note_bytes import runs_in, runs_of
 
 from tramontane.cli import forget as forgetting
+from tramontane.cli.draft_desk import RealDrafts
 from tramontane.cli.experts import withdraw_with_proof
 from tramontane.cli.forget import forget, preview
 from tramontane.cli.notes import add_and_sync
@@ -25,6 +26,7 @@ from tramontane.experts.learn import learn
 from tramontane.library import forgetting as library_forgetting
 from tramontane.library.database import Database
 from tramontane.notes.folder import read_folder
+from tramontane.server.drafts import WriteBody
 from tramontane.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,6 +78,9 @@ def full_home(folders: Path, tiny_llama, tmp_path_factory) -> Path:
     withdraw_with_proof(parts, "mill")
     parts.shelf.restore("mill")
     list(parts.writer().ask("Where did the heron stand through the frost?", own_words=True))
+    for name in ("canal", "mill"):
+        asked = WriteBody(task="the heron in the frost and the stone", collections=[name])
+        assert [type(event).__name__ for event in RealDrafts(parts).write(asked)][-1] == "Kept"
     leave_unfinished_learning(parts, "canal")
     heron = PASSWORDLIKE.format(n=3)
     for name in ("canal", "mill"):

@@ -12,6 +12,7 @@ from fake_audits import FakeAudits
 from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
 from fake_model import FakeEmbedder, FakeModel
+from kept_drafts import garden_drafts
 from running_server import running
 
 from tramontane.server.limits import Limits
@@ -28,16 +29,20 @@ CHECKS = (
 
 
 @pytest.fixture
-def address():
-    with running(
-        FakeDesk(),
-        open_model=FakeModel,
-        embedder=FakeEmbedder(),
-        jobs=FakeJobs(),
-        audits=FakeAudits(),
-        # Ends the lines of jobs that go on for ever, and answers of a thousand tokens.
-        limits=Limits(answer_seconds=2.0, default_new_tokens=8),
-    ) as server:
+def address(tmp_path: Path, garden: Path):
+    with (
+        garden_drafts(tmp_path / "home", garden) as drafts,
+        running(
+            FakeDesk(),
+            open_model=FakeModel,
+            embedder=FakeEmbedder(),
+            jobs=FakeJobs(),
+            audits=FakeAudits(),
+            drafts=drafts,
+            # Ends the lines of jobs that go on for ever, and answers of a thousand tokens.
+            limits=Limits(answer_seconds=2.0, default_new_tokens=8),
+        ) as server,
+    ):
         while httpx.get(f"{server.address}health").status_code != 200:
             time.sleep(0.02)
         yield server.address
