@@ -2,11 +2,12 @@
 
     python scripts/screenshots.py
 
-The desk behind the page is the tests' own, whose every answer is known; the browser is the system's
-Chromium.
+The desk behind the page is the tests' own, whose every answer is known; drafts are real ones over
+the sample notes; the browser is the system's Chromium.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "server"))
@@ -14,10 +15,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "server"))
 from browser_visit import CHROMIUM, playwright
 from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
+from kept_drafts import LEEKS, garden_drafts
 from running_server import running
 
 OUT = Path(__file__).parents[1] / "build" / "screens"
-SCREENS = ("ask", "notes", "experts", "models", "audit")
+GARDEN = Path(__file__).parents[1] / "examples" / "notes" / "garden"
+SCREENS = ("ask", "write", "notes", "experts", "models", "audit")
 WIDTHS, HEIGHT = (360, 768, 1440), 900
 LOSSES = (3.9, 3.5, 3.42, 3.2, 3.1, 3.05)
 MILLISECONDS_TO_SETTLE = 700
@@ -38,6 +41,16 @@ def prepare(page: "playwright.Page", screen: str) -> None:
     if screen == "ask":
         page.get_by_label("Your question").fill("prose about garlic")
         page.keyboard.press("Enter")
+    if screen == "write":
+        page.get_by_label("What to write about").fill(LEEKS)
+        page.get_by_role("button", name="See the outline").click()
+        page.get_by_role("button", name="Write it").click()
+        page.get_by_role("combobox", name="Version").wait_for()
+        page.get_by_text("change").first.click()
+        page.get_by_label("Say it otherwise").first.fill("The leeks cost 900 francs.")
+        page.get_by_role("button", name="Check and keep").first.click()
+        page.get_by_text("Your notes don’t fully back").wait_for()
+        page.get_by_text("change").nth(1).click()
     if screen == "experts":
         page.get_by_text("Figures").first.click()
         page.get_by_text("Learn an expert from a folder").click()
@@ -45,7 +58,12 @@ def prepare(page: "playwright.Page", screen: str) -> None:
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    with running(FakeDesk(), jobs=learning()) as server, playwright.sync_playwright() as driver:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        garden_drafts(Path(home), GARDEN) as drafts,
+        running(FakeDesk(), jobs=learning(), drafts=drafts) as server,
+        playwright.sync_playwright() as driver,
+    ):
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for scheme in ("light", "dark"):
             for width in WIDTHS:

@@ -1,5 +1,6 @@
 """Drafts: every version stays, nothing is overwritten, forgetting takes its sections from all."""
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,9 +14,9 @@ from tramontane.errors import Busy, NotFound
 from tramontane.library.drafts import Drafts, StoredSection
 from tramontane.library.library import Library
 
-LEEKS = StoredSection("garden", '{"text": "Leeks drop into holes of six inches."}')
-FERRY = StoredSection("harbour", '{"text": "The ferry leaves at 07:40."}')
-OTHER = StoredSection("garden", '{"text": "Peas are sown in March."}')
+LEEKS = StoredSection("garden", '{"pieces": [{"text": "Leeks drop into holes of six inches."}]}')
+FERRY = StoredSection("harbour", '{"pieces": [{"text": "The ferry leaves at 07:40."}]}')
+OTHER = StoredSection("garden", '{"pieces": [{"text": "Peas are sown in March."}]}')
 
 
 @pytest.fixture
@@ -108,6 +109,22 @@ def test_forgetting_takes_its_sections_from_every_version(library: Library):
     assert b"six inches" not in left
     assert b"sown in March" not in left
     assert b"07:40" in left
+
+
+def test_a_forgotten_expert_is_named_in_no_other_draft(library: Library):
+    told = [
+        {"text": "A garden by the quay.", "shares": {"garden": 0.4, "harbour": 0.1}},
+        {"instead": {"text": "It leaves.", "shares": {"garden": 0.2}}},
+        {"instead": None},
+    ]
+    draft = keep(library.drafts, StoredSection("harbour", json.dumps({"pieces": told})))
+    library.forget("garden")
+    (section,) = library.drafts.open(draft).sections
+    assert json.loads(section.content)["pieces"] == [
+        {"text": "A garden by the quay.", "shares": {"harbour": 0.1}},
+        {"instead": {"text": "It leaves.", "shares": {}}},
+        {"instead": None},
+    ]
 
 
 def test_what_a_removed_collection_left_in_drafts_can_still_be_forgotten(library: Library):

@@ -1,5 +1,6 @@
 """Forgetting a collection: its rows, the jobs that worked on it, and the pages these stood on."""
 
+import json
 import sqlite3
 from dataclasses import dataclass
 
@@ -87,6 +88,7 @@ def forget(database: Database, name: str, folder: str = "") -> Traces:
         db.execute(f"DELETE FROM jobs WHERE id IN ({ITS_JOBS})", words)
         db.execute(f"DELETE FROM drafts WHERE id IN ({ITS_DRAFTS})", words)
         db.execute("DELETE FROM draft_sections WHERE collection = :name", words)
+        take_out_shares(db, name)
         db.execute("DELETE FROM collections WHERE name = ?", (name,))
         db.execute(
             "DELETE FROM vectors WHERE NOT EXISTS "
@@ -98,3 +100,21 @@ def forget(database: Database, name: str, folder: str = "") -> Traces:
         db.execute("UPDATE state SET revision = revision + 1")
     database.compact()
     return traces
+
+
+def take_out_shares(db: sqlite3.Connection, expert: str) -> None:
+    """Removes an expert's shares from the sentences of drafts that rest on other notes."""
+    kept = db.execute(
+        "SELECT id, content FROM draft_sections WHERE instr(content, ?)",
+        (json.dumps(expert, ensure_ascii=False),),
+    ).fetchall()
+    for section_id, content in kept:
+        section = json.loads(content)
+        for piece in section["pieces"]:
+            sentence = piece.get("instead") or piece
+            if sentence.get("shares"):
+                sentence["shares"].pop(expert, None)
+        db.execute(
+            "UPDATE draft_sections SET content = ? WHERE id = ?",
+            (json.dumps(section, ensure_ascii=False), section_id),
+        )

@@ -86,7 +86,9 @@ def quoted(
     """Returns the sentences of a note that say most to the task, in its own order, which reads
     best."""
     asked = Question(task, writer.library.rarity)
-    best = up_to(words, candidates(asked, part.hits, writer.library, writer.embed))
+    found = candidates(asked, part.hits, writer.library, writer.embed)
+    # A row of a table says nothing without its head.
+    best = up_to(words, [quotation for quotation in found if not quotation.text.startswith("|")])
     best.sort(key=lambda q: (part.hits[q.hit].first_line, q.start))
     return [
         writer.quotation(quotation, part.sources[quotation.hit].number, experts)

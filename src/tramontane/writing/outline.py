@@ -15,6 +15,8 @@ NUM_HITS = 16
 # A passage gives about so many words to a draft; longer sections read more passages of their note.
 WORDS_PER_PASSAGE = 60
 FEWEST_PASSAGES = 2
+# A further note must come near the best one, by the score of search.
+NEAR_BEST = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,9 @@ def outline(
         if not hits or not evidence.is_enough:
             closest = source_of(1, hits[0]) if hits else None
             return Outline((), why_not(evidence, bool(hits)), closest)
-        parts = [(part[0].title, part[:most]) for part in by_note(hits)[:sections]]
+        least = hits[0].score * NEAR_BEST
+        notes = [part for part in by_note(hits) if part[0].score >= least]
+        parts = [(part[0].title, part[:most]) for part in notes[:sections]]
     else:
         found = {(part[0].collection, part[0].path): part for part in by_note(hits)}
         parts = []
