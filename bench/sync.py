@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from record import Claim, write_results
+from record import Claim, add_results
 from texts import notes_texts
 from tramontane.library.embed import WordLlamaEmbedder
 from tramontane.library.library import Library
@@ -51,7 +51,7 @@ def main() -> None:
         claims.append(small_change(Path(work), texts, arguments.notes))
         claims.append(many_notes(Path(work), texts, arguments.many))
         claims.append(operations(Path(work), arguments.operations))
-    write_results("sync", claims)
+    add_results("support", claims)
 
 
 def small_change(work: Path, texts: list[str], num_notes: int) -> Claim:
