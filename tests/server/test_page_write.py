@@ -35,7 +35,7 @@ def desk(tmp_path: Path, smollm2_path: Path) -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser, desk) -> Iterator[Any]:
-    with running(RealDesk(desk.parts), drafts=desk) as server:
+    with running(RealDesk(desk.parts), drafts=desk, chats=desk.parts.library.chats) as server:
         context = browser.new_context(viewport=WIDE, reduced_motion="reduce", accept_downloads=True)
         page = context.new_page()
         page.set_default_timeout(60_000)

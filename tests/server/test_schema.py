@@ -15,6 +15,7 @@ from fake_model import FakeEmbedder, FakeModel
 from kept_drafts import garden_drafts
 from running_server import running
 
+from tramontane.library.library import Library
 from tramontane.server.limits import Limits
 
 # The benchmark gives it ten minutes.
@@ -29,7 +30,7 @@ CHECKS = (
 
 
 @pytest.fixture
-def address(tmp_path: Path, garden: Path):
+def address(library: Library, tmp_path: Path, garden: Path):
     with (
         garden_drafts(tmp_path / "home", garden) as drafts,
         running(
@@ -39,6 +40,7 @@ def address(tmp_path: Path, garden: Path):
             jobs=FakeJobs(),
             audits=FakeAudits(),
             drafts=drafts,
+            chats=library.chats,
             # Ends the lines of jobs that go on for ever, and answers of a thousand tokens.
             limits=Limits(answer_seconds=2.0, default_new_tokens=8),
         ) as server,

@@ -1,9 +1,12 @@
-"""Forgetting a collection: its rows, the jobs that worked on it, and the pages these stood on."""
+"""Forgetting a collection: its rows, the jobs that worked on it, what answers quote of it, and the
+pages these stood on."""
 
 import json
 import sqlite3
 from dataclasses import dataclass
 
+from tramontane.library.chat_forgetting import chats_without, rewrite
+from tramontane.library.chats import Chat, Lost
 from tramontane.library.database import Database
 
 # Tables whose rows go with a collection's own row, and those that are seen to here. Every other
@@ -11,7 +14,7 @@ from tramontane.library.database import Database
 WITH_THE_COLLECTION = {"notes", "passages", "dates", "tags", "links", "skipped"}
 WITH_THE_COLLECTION |= {"support_labels", "support_promises"}
 SEEN_TO = {"collections", "vectors", "passages_fts", "jobs", "job_lines"}
-SEEN_TO |= {"drafts", "draft_sections", "draft_versions"}
+SEEN_TO |= {"drafts", "draft_sections", "draft_versions", "chats"}
 NOTHING_OF_NOTES = {"state", "keys"}
 
 OF_THE_COLLECTION = "SELECT id FROM collections WHERE name = :name"
@@ -34,6 +37,7 @@ class Traces:
     """How much the library holds of a collection; vectors are those no other collection shares.
 
     `draft_sections` are those of every version of every draft, `drafts` those that go whole.
+    `chats` are the questions kept whose answers, or themselves, quote it; others only name it.
     """
 
     collections: int
@@ -44,11 +48,19 @@ class Traces:
     job_lines: int
     draft_sections: int
     drafts: int
+    chats: int
+    chats_naming_it: int
     folder: str
 
     @property
     def is_empty(self) -> bool:
-        return not (self.collections or self.jobs or self.draft_sections)
+        return not (
+            self.collections
+            or self.jobs
+            or self.draft_sections
+            or self.chats
+            or self.chats_naming_it
+        )
 
 
 def traces_of(db: sqlite3.Connection, name: str, folder: str = "") -> Traces:
@@ -59,6 +71,8 @@ def traces_of(db: sqlite3.Connection, name: str, folder: str = "") -> Traces:
     def count(query: str) -> int:
         return db.execute(f"SELECT count(*) FROM ({query})", words).fetchone()[0]
 
+    chats = left_of_chats(db, name)
+    num_losing = sum(bool(lost) for _, lost in chats)
     return Traces(
         collections=count(OF_THE_COLLECTION),
         notes=count(ITS_NOTES),
@@ -73,8 +87,25 @@ def traces_of(db: sqlite3.Connection, name: str, folder: str = "") -> Traces:
         job_lines=count(f"SELECT id FROM job_lines WHERE job_id IN ({ITS_JOBS})"),
         draft_sections=count(ITS_SECTIONS),
         drafts=count(ITS_DRAFTS),
+        chats=num_losing,
+        chats_naming_it=len(chats) - num_losing,
         folder=words["folder"],
     )
+
+
+def left_of_chats(db: sqlite3.Connection, name: str) -> list[tuple[Chat, Lost]]:
+    """Returns the chats that hold anything of a collection as they are without it."""
+    texts = db.execute(f"SELECT text FROM notes WHERE id IN ({ITS_NOTES})", {"name": name})
+
+    def is_elsewhere(word: str) -> bool:
+        found = db.execute(
+            "SELECT 1 FROM passages_fts WHERE passages_fts MATCH :word "
+            f"AND rowid NOT IN ({ITS_PASSAGES}) LIMIT 1",
+            {"word": f'"{word}"', "name": name},
+        )
+        return found.fetchone() is not None
+
+    return list(chats_without(db, name, (text for (text,) in texts), is_elsewhere))
 
 
 def forget(database: Database, name: str, folder: str = "") -> Traces:
@@ -85,6 +116,8 @@ def forget(database: Database, name: str, folder: str = "") -> Traces:
     with database.writing() as db:
         traces = traces_of(db, name, folder)
         words = {"name": name, "folder": traces.folder}
+        for chat, _ in left_of_chats(db, name):
+            rewrite(db, chat)
         db.execute(f"DELETE FROM jobs WHERE id IN ({ITS_JOBS})", words)
         db.execute(f"DELETE FROM drafts WHERE id IN ({ITS_DRAFTS})", words)
         db.execute("DELETE FROM draft_sections WHERE collection = :name", words)
