@@ -7,6 +7,7 @@ import pytest
 from fake_audits import FakeAudits
 from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
+from fake_labels import FakeLabels
 from running_server import Running
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
@@ -26,6 +27,7 @@ class Visit:
     desk: FakeDesk
     jobs: FakeJobs
     audits: FakeAudits
+    labels: FakeLabels
     server: Running
     complaints: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)

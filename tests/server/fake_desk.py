@@ -129,6 +129,7 @@ class FakeDesk:
         self.certificate_changes: dict[str, Any] = {}
         self.is_in_mixture = True
         self.can_write = False
+        self.promise: str | None = None
         self.looked_up: list[tuple[str, str]] = []
         # Held on to, so that only closing ends one and not the garbage collector.
         self.iterators: list[Iterator[Event]] = []
@@ -286,7 +287,17 @@ class FakeDesk:
             ):
                 missing = ("moon",) if mark == "unsupported" else ()
                 yield Sentence(
-                    text, "prose", 1, 1, 3, overlap, mark, heard or None, overlap, missing
+                    text,
+                    "prose",
+                    1,
+                    1,
+                    3,
+                    overlap,
+                    mark,
+                    heard or None,
+                    overlap,
+                    missing,
+                    promise=self.promise,
                 )
         else:
             for source in sources:

@@ -11,6 +11,7 @@ import pytest
 from fake_audits import FakeAudits
 from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
+from fake_labels import FakeLabels
 from fake_model import FakeEmbedder, FakeModel
 from running_server import running
 
@@ -35,6 +36,7 @@ def address():
         embedder=FakeEmbedder(),
         jobs=FakeJobs(),
         audits=FakeAudits(),
+        labels=FakeLabels(),
         # Ends the lines of jobs that go on for ever, and answers of a thousand tokens.
         limits=Limits(answer_seconds=2.0, default_new_tokens=8),
     ) as server:

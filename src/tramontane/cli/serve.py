@@ -10,6 +10,7 @@ import typer
 from tramontane.cli.audits import RealAudits
 from tramontane.cli.desk import RealDesk
 from tramontane.cli.job_process import JobOffice, Workers
+from tramontane.cli.labels import RealLabels
 from tramontane.cli.notes import add_and_sync
 from tramontane.cli.output import say
 from tramontane.cli.parts import Parts, opened
@@ -70,6 +71,7 @@ def serve_command(
             embedder=parts.embed,
             jobs=JobOffice(parts.library.jobs, workers),
             audits=RealAudits(parts),
+            labels=RealLabels(parts),
             limits=Limits(
                 most_answers=settings.most_answers, answer_seconds=settings.answer_seconds
             ),

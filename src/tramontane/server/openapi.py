@@ -13,6 +13,7 @@ from tramontane import __version__
 from tramontane.server import openai_wire as wire
 from tramontane.server.audits import FindingBody
 from tramontane.server.jobs import JobBody
+from tramontane.server.labels import CalibrateBody, JudgeBody, NextBody, TextBody, UndoBody
 from tramontane.server.wire import (
     AskBody,
     CollectionBody,
@@ -167,6 +168,37 @@ OPERATIONS = (
         "Report a sentence of an answer",
         FindingBody,
         may=(404, 409, 503),
+    ),
+    Operation(
+        "get",
+        "/api/labels",
+        "How far labelling is, and what it promises",
+        may=(404,),
+        query=("collection",),
+    ),
+    Operation(
+        "post",
+        "/api/labels",
+        "Have a text's sentences wait for verdicts",
+        TextBody,
+        may=(404, 409),
+        type=EVENTS,
+    ),
+    Operation(
+        "post",
+        "/api/labels/next",
+        "The next sentence to judge, with its passages",
+        NextBody,
+        may=(404, 409, 503),
+    ),
+    Operation("post", "/api/labels/judge", "Give a verdict", JudgeBody, may=(404, 409)),
+    Operation("post", "/api/labels/undo", "Take the last verdict back", UndoBody, may=(404, 409)),
+    Operation(
+        "post",
+        "/api/labels/calibrate",
+        "Make a promise of the verdicts, or say what is missing",
+        CalibrateBody,
+        may=(404, 409),
     ),
     Operation("post", "/api/sign-in", "Keep a key in the browser's cookie", SignInBody),
     Operation("get", "/api/jobs", "Long work, the newest first"),

@@ -102,7 +102,9 @@ class AnswerView extends HTMLElement {
     const hasShares = answer.sentences.some((sentence) => sentence.shares);
     if (answer.state !== "running" && hasShares) parts.push(this.colourToggle());
     if (["done", "stopped"].includes(answer.state) && !answer.without) parts.push(this.otherwise());
-    if (answer.sentences.some((sentence) => sentence.kind === "prose")) parts.push(legend());
+    if (answer.sentences.some((sentence) => sentence.kind === "prose")) {
+      parts.push(...promises(answer), legend());
+    }
     const canSpeak = room.status && !room.status.can_write;
     if (canSpeak && answer.state === "done" && !answer.abstained && answer.sentences.length) {
       this.ownWords ??= make("own-words", { room, answer });
@@ -198,6 +200,24 @@ class AnswerView extends HTMLElement {
       "Colour by expert",
     );
   }
+}
+
+// What stands behind the marks, for prose from a collection that was calibrated.
+function promises({ sentences, state }) {
+  if (state === "running") return [];
+  const prose = sentences.filter((sentence) => sentence.kind === "prose");
+  const said = [...new Set(prose.map((sentence) => sentence.promise ?? null))];
+  return said.map((promise) =>
+    make(
+      "p",
+      { class: "note" },
+      promise ?? [
+        "The marks are not calibrated on text like this. ",
+        make("a", { href: "#/notes" }, "Calibrate a collection"),
+        ".",
+      ],
+    ),
+  );
 }
 
 function legend() {

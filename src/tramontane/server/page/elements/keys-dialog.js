@@ -15,6 +15,8 @@ const KEYS = [
     `go to ${list(Object.values(PLACES).map(({ title }) => title))}`,
   ],
   ["c", "colour by expert"],
+  ["s · p · u", "while calibrating: supported, partly, not"],
+  ["k · z · m · q", "while calibrating: skip, undo, further passages, end"],
   ["?", "this list"],
 ];
 const STORED = "tramontane.single-keys";
