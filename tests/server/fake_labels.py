@@ -11,7 +11,7 @@ from tramontane.writing.promise import Judged, fewest_labels, promise
 
 # The leaf lies outside what JavaScript calls a character.
 PASSAGE = "Garlic 🌿 went in on 28 October.\nForty cloves of <b>Germidour</b>."
-SHARED = ((0, 6), (21, 23), (24, 31))
+SHARED = ((0, 6), (20, 22), (23, 30))
 PLACE = ShownPassage("garlic.md", 3, 4, PASSAGE, SHARED)
 FURTHER = ShownPassage("heap/compost.md", 5, 5, "The heap was turned in March.", ())
 

@@ -35,14 +35,21 @@ class LabelDialog extends HTMLElement {
       {
         class: "labelling",
         "aria-labelledby": id,
-        onclose: () => this.opener?.focus(),
-        onkeydown: (event) => this.press(event),
+        onclose: () => this.leave(),
       },
       this.heading,
       this.body,
       this.fault,
     );
     clear(this, this.dialog);
+    // On the whole page: a click beside the buttons takes the focus out of the dialog.
+    this.onkey = (event) => this.press(event);
+    addEventListener("keydown", this.onkey);
+  }
+
+  leave() {
+    removeEventListener("keydown", this.onkey);
+    this.opener?.focus();
   }
 
   // One step at a time: a key pressed twice must not judge two sentences.
@@ -225,7 +232,11 @@ class LabelDialog extends HTMLElement {
         make("summary", {}, count(others.length, "further passage")),
         others.map((one) => this.passage(one)),
       );
+    // What is in focus is read aloud without being announced.
+    const hadFocus = this.sheet.contains(document.activeElement);
+    this.sheet.setAttribute("aria-live", hadFocus ? "off" : "polite");
     clear(this.sheet, this.sentence, this.passage(nearest), this.further);
+    if (hadFocus) this.sentence.focus();
     for (const passage of this.sheet.querySelectorAll(".passage")) {
       if (passage.scrollHeight > passage.clientHeight) passage.tabIndex = 0;
     }
@@ -279,6 +290,8 @@ class LabelDialog extends HTMLElement {
   press(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !this.asked) return;
     if (event.repeat || !document.querySelector("keys-dialog").areOn) return;
+    // A note that was opened from here lies over it.
+    if (document.querySelectorAll("dialog[open]").length > 1) return;
     const act = this.actOf(event.key.toLowerCase());
     if (!act) return;
     event.preventDefault();
