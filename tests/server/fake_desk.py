@@ -15,6 +15,7 @@ from tramontane.writing.events import (
     Abstained,
     Done,
     Event,
+    FromMemory,
     OwnWords,
     Sentence,
     Source,
@@ -130,6 +131,7 @@ class FakeDesk:
         self.is_in_mixture = True
         self.can_write = False
         self.promise: str | None = None
+        self.remembers = False
         self.looked_up: list[tuple[str, str]] = []
         # Held on to, so that only closing ends one and not the garbage collector.
         self.iterators: list[Iterator[Event]] = []
@@ -299,6 +301,8 @@ class FakeDesk:
                     missing,
                     promise=self.promise,
                 )
+            if self.remembers and "garden" in heard:
+                yield FromMemory(2, "garden", 2.1)
         else:
             for source in sources:
                 yield Sentence(

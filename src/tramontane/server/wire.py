@@ -18,6 +18,7 @@ from tramontane.writing.events import (
     Abstained,
     Done,
     Event,
+    FromMemory,
     Heading,
     OwnWords,
     Sentence,
@@ -32,6 +33,7 @@ EVENT_NAMES: dict[type, str] = {
     Sentence: "sentence",
     Withheld: "withheld",
     Voiced: "voiced",
+    FromMemory: "from_memory",
     Heading: "heading",
     Abstained: "abstained",
     OwnWords: "own_words",
@@ -46,6 +48,7 @@ class Body(BaseModel):
 class AskBody(Body):
     """`experts` names those switched on; absent or null means every one in place.
 
+    An event "from_memory" says which expert raised a sentence that no passage carries.
     With `voice`, an event "voiced" follows for each sentence: each expert's share and effect. With
     `honest`, an event "withheld" stands for each sentence that no source backs.
     """

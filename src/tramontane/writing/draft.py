@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tramontane.errors import RequestError
 from tramontane.library.records import Hit
@@ -16,6 +17,7 @@ from tramontane.writing.events import (
     Answer,
     Done,
     Event,
+    FromMemory,
     Heading,
     Sentence,
     Sources,
@@ -61,12 +63,19 @@ def write(
     )
     yield Sources(sources)
     experts = tuple(writer.experts())
-    first = 0
+    # A place is counted over all sections; only prose that isn't honest has memories.
+    first = num_told = 0
     for part in by_note:
         yield Heading(part[0].title)
+        begun = num_told
         own_sources = sources[first : first + len(part)]
         if writer.can_write and not is_honest:
-            yield from writer.prose(WRITE, task, own_sources, experts)
+            for event in writer.prose(WRITE, task, own_sources, experts):
+                if isinstance(event, FromMemory):
+                    event = replace(event, sentence=begun + event.sentence)
+                else:
+                    num_told += 1
+                yield event
         else:
             best = candidates(asked, part, writer.library, writer.embed)[:SENTENCES_PER_SECTION]
             # Within a note its own order reads best.
@@ -76,7 +85,7 @@ def write(
                 for quotation in best
             ]
             if writer.can_write:
-                prose = writer.prose(WRITE, task, own_sources, experts)
+                prose = writer.prose(WRITE, task, own_sources, experts, with_memory=False)
                 yield from honest(prose, own_sources, quotations)
             else:
                 yield from quotations
@@ -101,7 +110,10 @@ def as_markdown(draft: Answer) -> str:
             lines.append(f"\nClosest: {c.path}, lines {c.first_line}-{c.last_line}")
         return "\n".join(lines) + "\n"
     lines = [f"# {draft.question}", ""]
+    num_told = 0
     for part in draft.sentences:
+        memory = draft.memories.get(num_told)
+        num_told += not isinstance(part, Heading)
         match part:
             case Heading(text):
                 lines += [f"## {text}", ""]
@@ -112,6 +124,8 @@ def as_markdown(draft: Answer) -> str:
             case Sentence(text, kind, source):
                 number = f" [{source}]" if source else ""
                 doubt = "" if part.mark == "supported" else f" *({part.mark})*"
+                if memory:
+                    doubt = f" *(from the memory of {memory.expert}, no passage carries it)*"
                 lines += [
                     f"> {text}{number}" if kind == "quotation" else f"{text}{number}{doubt}",
                     "",

@@ -96,6 +96,19 @@ class Voiced:
 
 
 @dataclass(frozen=True, slots=True)
+class FromMemory:
+    """No passage carries the answer's sentence at this place, from 0, and an expert raised it.
+
+    `effect` is the log-probability of the whole sentence with everyone minus that without this
+    expert, in nats.
+    """
+
+    sentence: int
+    expert: str
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
 class Heading:
     """A section of a draft begins."""
 
@@ -124,7 +137,7 @@ class Done:
     num_tokens: int
 
 
-Event = Sources | Sentence | Withheld | Voiced | Heading | Abstained | OwnWords | Done
+Event = Sources | Sentence | Withheld | Voiced | FromMemory | Heading | Abstained | OwnWords | Done
 
 
 @dataclass(slots=True)
@@ -138,6 +151,7 @@ class Answer:
     sentences: list[Sentence | Withheld | Heading] = field(default_factory=list)
     sources: tuple[Source, ...] = ()
     voices: dict[int, SentenceVoice] = field(default_factory=dict)
+    memories: dict[int, FromMemory] = field(default_factory=dict)
     own_words: str | None = None
     seconds: float = 0.0
 
@@ -149,6 +163,8 @@ class Answer:
                 self.sentences.append(event)
             case Voiced(place, voice):
                 self.voices[place] = voice
+            case FromMemory(place):
+                self.memories[place] = event
             case Abstained(reason, closest):
                 self.abstained, self.reason, self.closest = True, reason, closest
             case OwnWords(text, _):

@@ -52,6 +52,8 @@ class AnswerView extends HTMLElement {
   add(name, data) {
     if (name === "sentence") this.addSentence(data);
     if (name === "withheld") this.addWithheld(data.instead);
+    if (name === "from_memory")
+      this.body.querySelectorAll("marked-sentence")[data.sentence]?.tellMemory();
     if (name === "heading") this.body.append(make("h2", {}, data.text));
     if (name === "abstained") this.body.append(...this.abstention(data));
     this.renderState();
@@ -236,6 +238,12 @@ function legend() {
       ),
       make("li", {}, make("span", { class: "mark-weak" }, "Dotted"), ": only some of them do."),
       make("li", {}, make("span", { class: "mark-unsupported" }, "Wavy"), ": not in your notes."),
+      make(
+        "li",
+        {},
+        make("span", { class: "mark-memory" }, "Dashed"),
+        ": not in your notes either; the expert named raised it, from what it learnt.",
+      ),
     ),
     make(
       "p",
