@@ -1,5 +1,8 @@
 """`tramontane support`: any text, sentence by sentence, against the notes."""
 
+from tramontane.cli.ask import Screen
+from tramontane.writing.events import Done, FromMemory, Sentence
+
 TEXT = (
     "Garlic went in on 28 October, forty cloves of Germidour.\n\n"
     "The greenhouse in Lisbon was sold to Ferdinand for 9,999 euros.\n"
@@ -36,3 +39,14 @@ def test_bad_input_is_refused_in_words(reader, tramontane):
     assert "no notes yet" in tramontane.fails("support", "-", stdin=TEXT)
     long = "word " * 500_000
     assert "2 MB" in reader.fails("support", "-", stdin=long)
+
+
+def test_an_answer_on_the_screen_names_the_expert_whose_memory_a_sentence_is(capsys):
+    screen = Screen()
+    for text in ("Garlic likes potash.", "Zebras graze quietly."):
+        screen(Sentence(text, "prose", 1, mark="unsupported"))
+    screen(FromMemory(1, "garden", 2.1))
+    screen(Done(0.1, 2))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "From the memory of garden, no passage carries it: “Zebras graze quietly.”" in said
+    assert said.count("From the memory") == 1

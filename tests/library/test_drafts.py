@@ -113,6 +113,8 @@ def test_forgetting_takes_its_sections_from_every_version(library: Library):
 
 def test_a_forgotten_expert_is_named_in_no_other_draft(library: Library):
     told = [
+        {"kind": "prose", "text": "As told.", "shares": {"garden": 0.1}},
+        {"kind": "prose", "text": "A garden by the quay.", "shares": {"garden": 0.0}},
         {"text": "A garden by the quay.", "shares": {"garden": 0.4, "harbour": 0.1}},
         {"instead": {"text": "It leaves.", "shares": {"garden": 0.2}}},
         {"instead": None},
@@ -121,6 +123,7 @@ def test_a_forgotten_expert_is_named_in_no_other_draft(library: Library):
     library.forget("garden")
     (section,) = library.drafts.open(draft).sections
     assert json.loads(section.content)["pieces"] == [
+        {"kind": "prose", "text": "A garden by the quay.", "shares": {}},
         {"text": "A garden by the quay.", "shares": {"harbour": 0.1}},
         {"instead": {"text": "It leaves.", "shares": {}}},
         {"instead": None},

@@ -7,6 +7,7 @@ import pytest
 from fake_audits import FakeAudits
 from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
+from fake_labels import FakeLabels
 from running_server import Running
 
 from tramontane.library.chats import Chats
@@ -29,6 +30,7 @@ class Visit:
     jobs: FakeJobs
     audits: FakeAudits
     chats: Chats
+    labels: FakeLabels
     server: Running
     complaints: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)

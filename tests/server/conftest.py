@@ -8,6 +8,7 @@ import pytest
 from fake_audits import FakeAudits
 from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
+from fake_labels import FakeLabels
 from running_server import HOME, PORT, running
 from starlette.testclient import TestClient
 
@@ -54,12 +55,12 @@ def visit(browser: Any, desk: FakeDesk, library: Library) -> Iterator[Any]:
     """Whatever the test did: the console is quiet, and no other host was asked for anything."""
     from browser_visit import PATIENCE_SECONDS, Visit
 
-    jobs, audits = FakeJobs(), FakeAudits()
-    with running(desk, jobs=jobs, audits=audits, chats=library.chats) as server:
+    jobs, audits, labels = FakeJobs(), FakeAudits(), FakeLabels()
+    with running(desk, jobs=jobs, audits=audits, labels=labels, chats=library.chats) as server:
         context = browser.new_context(reduced_motion="reduce")
         page = context.new_page()
         page.set_default_timeout(PATIENCE_SECONDS * 1000)
-        visit = Visit(page, desk, jobs, audits, library.chats, server)
+        visit = Visit(page, desk, jobs, audits, library.chats, labels, server)
         page.on("console", lambda said: visit.complaints.append(f"{said.type}: {said.text}"))
         page.on("pageerror", lambda error: visit.complaints.append(f"error: {error}"))
         page.on("request", lambda request: visit.addresses.append(request.url))

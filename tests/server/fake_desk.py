@@ -15,6 +15,7 @@ from tramontane.writing.events import (
     Abstained,
     Done,
     Event,
+    FromMemory,
     OwnWords,
     Sentence,
     Source,
@@ -129,6 +130,8 @@ class FakeDesk:
         self.certificate_changes: dict[str, Any] = {}
         self.is_in_mixture = True
         self.can_write = False
+        self.promise: str | None = None
+        self.remembers = False
         self.looked_up: list[tuple[str, str]] = []
         # Held on to, so that only closing ends one and not the garbage collector.
         self.iterators: list[Iterator[Event]] = []
@@ -298,8 +301,20 @@ class FakeDesk:
             ):
                 missing = ("moon",) if mark == "unsupported" else ()
                 yield Sentence(
-                    text, "prose", 1, 1, 3, overlap, mark, heard or None, overlap, missing
+                    text,
+                    "prose",
+                    1,
+                    1,
+                    3,
+                    overlap,
+                    mark,
+                    heard or None,
+                    overlap,
+                    missing,
+                    promise=self.promise,
                 )
+            if self.remembers and "garden" in heard:
+                yield FromMemory(2, "garden", 2.1)
         else:
             for source in sources:
                 yield Sentence(

@@ -30,10 +30,10 @@ def words(ids: list[int]) -> str:
     return "".join(f"{i} " for i in ids)
 
 
-def served(model: FakeModel | None = None, **limits):
+def served(model: FakeModel | None = None, desk: FakeDesk | None = None, **limits):
     model = model or FakeModel()
     return running(
-        FakeDesk(),
+        desk or FakeDesk(),
         open_model=lambda: model,
         embedder=FakeEmbedder(),
         limits=Limits(**limits),
@@ -404,6 +404,18 @@ def test_notes_that_do_not_say_are_told_so(numbers: Running):
     told = chat_from_notes(numbers, "Who slew the dragon?").json()
     assert told["tramontane"]["abstained"] is True
     assert told["tramontane"]["closest"]["path"] == "heap/compost.md"
+
+
+def test_a_reply_from_notes_names_the_expert_whose_memory_a_sentence_is():
+    desk = FakeDesk()
+    with served(desk=desk) as server:
+        until_open(server)
+        plain = chat_from_notes(server, "prose about garlic").json()["tramontane"]["support"]
+        assert all("memory" not in sentence for sentence in plain)
+        desk.remembers = True
+        told = chat_from_notes(server, "prose about garlic").json()["tramontane"]["support"]
+    assert told[2].pop("memory") == {"expert": "garden", "effect": 2.1}
+    assert told == plain
 
 
 def chat_from_notes(server: Running, question: str, **body) -> httpx.Response:

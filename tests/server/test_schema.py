@@ -11,6 +11,7 @@ import pytest
 from fake_audits import FakeAudits
 from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
+from fake_labels import FakeLabels
 from fake_model import FakeEmbedder, FakeModel
 from kept_drafts import garden_drafts
 from running_server import running
@@ -39,6 +40,7 @@ def address(library: Library, tmp_path: Path, garden: Path):
             embedder=FakeEmbedder(),
             jobs=FakeJobs(),
             audits=FakeAudits(),
+            labels=FakeLabels(),
             drafts=drafts,
             chats=library.chats,
             # Ends the lines of jobs that go on for ever, and answers of a thousand tokens.

@@ -115,6 +115,28 @@ def test_prose_is_marked_by_its_support_and_says_why(visit: Visit):
     expect(page.get_by_text("compare words and numbers, not meaning")).to_be_visible()
 
 
+def test_what_an_expert_raised_and_no_passage_carries_names_the_expert(visit: Visit):
+    visit.desk.remembers = True
+    page = visit.open()
+    visit.ask("prose about garlic")
+    moon = page.get_by_text("Garlic was first grown on the moon.")
+    answer = visit.named("article", "Answer")
+    # Read out with the sentence, and beside it for the eye.
+    told = "From the memory of garden: no source holds it, and without garden it would be 8 times"
+    expect(answer).to_contain_text(f"({told} less likely)")
+    style = "el => getComputedStyle(el).textDecorationStyle"
+    assert moon.evaluate(style) == "dashed"
+    assert page.get_by_text("It likes a sunny place").evaluate(style) == "dotted"
+    moon.focus()
+    expect(page.get_by_role("tooltip")).to_contain_text(told)
+    # Another screen and back: the mark is as it was.
+    visit.named("link", "Notes").click()
+    visit.named("link", "Ask").click()
+    visit.named("link", "prose about garlic").click()
+    expect(answer).to_contain_text(f"({told} less likely)")
+    assert moon.evaluate(style) == "dashed"
+
+
 def test_honesty_keeps_back_what_no_source_backs_and_says_so(visit: Visit):
     visit.desk.can_write = True
     page = visit.open()

@@ -122,7 +122,9 @@ def test_own_sentences_are_scored_as_the_check_scores_them(library):
 
 def test_a_base_writes_sentences_to_label_as_it_answers(library, tokenizer):
     writer = writer_that_says(library, tokenizer, f"{SENTENCE} [1] Zebras graze?", can_write=True)
-    found = list(prose_candidates(writer, "orchard", set()))
+    notes_written = list(prose_candidates(writer, "orchard", set()))
+    assert all(len(sentences) == 2 for sentences in notes_written)
+    found = [one for sentences in notes_written for one in sentences]
     assert {one.sentence for one in found} == {SENTENCE, "Zebras graze?"}
     shown = writer.answer("What is there about Garlic?", collections=["orchard"])
     scores = {sentence.text: sentence.support for sentence in shown.sentences}

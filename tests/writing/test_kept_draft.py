@@ -7,7 +7,15 @@ from writing_makers import source
 
 from tramontane.errors import LibraryError
 from tramontane.library.drafts import StoredSection
-from tramontane.writing.events import Abstained, Done, Heading, Sentence, Sources, Withheld
+from tramontane.writing.events import (
+    Abstained,
+    Done,
+    FromMemory,
+    Heading,
+    Sentence,
+    Sources,
+    Withheld,
+)
 from tramontane.writing.kept_draft import Draft, Drafting, DraftSection, read_section, stored
 
 SENTENCES = st.builds(
@@ -25,6 +33,7 @@ SENTENCES = st.builds(
     copied=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=2).map(tuple),
     promise=st.none() | st.text(max_size=9),
     is_accepted=st.booleans(),
+    memory=st.none() | st.text(max_size=9),
 )
 SECTIONS = st.builds(
     DraftSection,
@@ -68,6 +77,23 @@ def test_events_become_sections_and_empty_ones_are_left_out():
     (section,) = drafting.sections()
     assert section == DraftSection("First", (one,), (grew, Withheld(None)))
     assert Draft("t", "post", 300, False, (section, None)).sources == (one,)
+
+
+def test_a_memory_is_told_of_its_sentence_counted_over_all_sections():
+    one = source(1, "It grew.")
+    said = [Sentence(f"Said {n}.", "prose", None, mark="unsupported") for n in range(3)]
+    drafting = Drafting()
+    for event in (
+        Sources((one,)),
+        Heading("First", (1,)),
+        said[0],
+        Heading("Second", (1,)),
+        *said[1:],
+        FromMemory(2, "ada", 3.5),
+    ):
+        drafting.take(event)
+    memories = [piece.memory for part in drafting.sections() for piece in part.pieces]
+    assert memories == [None, None, "ada"]
 
 
 def test_what_abstained_has_no_sections():

@@ -123,7 +123,23 @@ def test_what_is_promised_is_said_in_words_with_what_keeps_the_mark():
     made = promise(judged)
     assert (made.threshold, made.num_kept, made.num_supported) == (0.9, 60, 80)
     assert "at most 10% are not, on text like your calibration set" in made.text
-    assert "60 of these 80 keep the mark (75%)" in made.text
+    assert "60 of these 80 keep the mark (75%; 95% interval 65% to 83%)" in made.text
+
+
+def test_retention_has_wilsons_interval():
+    """By the formula as Brown, Cai and DasGupta (2001) write it, for 60 of 80."""
+    made = promise([Judged(0.9, True)] * 60 + [Judged(0.1, True)] * 20 + [Judged(0.1, False)] * 40)
+    low, high = made.retention_interval
+    assert (made.retention, low, high) == (
+        0.75,
+        pytest.approx(0.6452, abs=1e-3),
+        pytest.approx(0.8320, abs=1e-3),
+    )
+    # Its ends are the shares from which 60 of 80 lies 1.96 standard errors away.
+    for end in (low, high):
+        assert abs(0.75 - end) == pytest.approx(1.96 * math.sqrt(end * (1 - end) / 80))
+    refused = promise([Judged(0.9, True)])
+    assert (refused.retention, refused.retention_interval) == (None, None)
 
 
 def test_more_labels_are_asked_for_where_they_would_do():

@@ -1,16 +1,31 @@
 """Who spoke in a sentence, beside one reading after the other."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from writing_makers import ADA, BEA, StemEmbedder, talking_engine
+from writing_makers import ADA, BEA, StemEmbedder, TalkingRuntime, talking_engine
 
 from tramontane.engine.engine import Engine
 from tramontane.experts.voice import effect
 from tramontane.writing.answer import Writer
-from tramontane.writing.events import Behind, Sentence, TokenVoice, Voiced
-from tramontane.writing.voices import notes_behind, places, sentence_voice, voices_in
+from tramontane.writing.draft import write
+from tramontane.writing.draft_export import as_markdown
+from tramontane.writing.events import (
+    Behind,
+    Sentence,
+    TokenVoice,
+    Voiced,
+)
+from tramontane.writing.kept_draft import Draft, Drafting
+from tramontane.writing.voices import (
+    notes_behind,
+    places,
+    sentence_voice,
+    voices_in,
+)
 
 QUESTION = "How many cloves of garlic were planted?"
 
@@ -95,3 +110,84 @@ def test_an_answer_tells_each_sentences_voice_when_asked(library, tokenizer, eng
         text = "".join(token.text for token in event.voice.tokens)
         assert text.strip() == sentence.text
         assert event.voice.shares.keys() == {"ada", "bea"}
+
+
+# From an expert's memory
+
+CARRIED, REMEMBERED = "The garlic went into the long bed on 28 October.", "Zebras graze quietly."
+
+
+class Remembering(TalkingRuntime):
+    """Expects what it says with Ada's expert in place; without it, any token as much as another."""
+
+    def logits_of(self, span):
+        logits_LV = super().logits_of(span)
+        return logits_LV if ADA.hash in span.experts else np.zeros_like(logits_LV)
+
+
+def remembering(library, tokenizer, experts=(ADA, BEA)) -> Writer:
+    engine = Engine(Remembering(tokenizer, lambda _: f"{CARRIED} [1] {REMEMBERED}"))
+    engine.add_expert(ADA.hash, {"share": 0.25})
+    engine.add_expert(BEA.hash, {"share": 0.5})
+    return Writer(
+        library,
+        StemEmbedder(),
+        lambda: engine,
+        lambda: tokenizer,
+        lambda: experts,
+        can_write=True,
+    )
+
+
+def test_what_no_passage_carries_and_an_expert_raised_is_from_its_memory(library, tokenizer):
+    """Bea is louder, but it is without Ada that nobody would have said it."""
+    writer = remembering(library, tokenizer)
+    told = writer.answer(QUESTION)
+    assert [(one.text, one.mark) for one in told.sentences] == [
+        (CARRIED, "supported"),
+        (REMEMBERED, "unsupported"),
+    ]
+    assert {place: one.expert for place, one in told.memories.items()} == {1: "ada"}
+    # Any of the vocabulary's tokens as much as another, without Ada; with it, all but certain.
+    vocabulary = writer.engine().runtime.config.vocab_size
+    num_tokens = len(writer.answer(QUESTION, with_voice=True).voices[1].tokens)
+    wanted = num_tokens * math.log(vocabulary)
+    assert told.memories[1].effect == pytest.approx(wanted, rel=0.05)
+    assert not told.voices
+    assert writer.answer(QUESTION, with_voice=True).memories == told.memories
+
+
+def test_a_base_that_says_it_alone_remembers_nothing(library, tokenizer):
+    engine = talking_engine(tokenizer, lambda _: f"{CARRIED} [1] {REMEMBERED}")
+    writer = Writer(
+        library,
+        StemEmbedder(),
+        lambda: engine,
+        lambda: tokenizer,
+        lambda: (ADA, BEA),
+        can_write=True,
+    )
+    told = writer.answer(QUESTION)
+    assert "unsupported" in {one.mark for one in told.sentences}
+    assert told.memories == {}
+
+
+def test_honesty_keeps_what_is_from_memory_back_and_tells_of_none(library, tokenizer):
+    told = remembering(library, tokenizer).answer(QUESTION, is_honest=True)
+    assert told.memories == {}
+    assert REMEMBERED not in str(told.sentences)
+
+
+def test_a_draft_tells_memories_by_their_place_in_the_whole(library, tokenizer):
+    drafting = Drafting()
+    task = "garlic in the long bed, Germidour cloves and potash; pears picked before they are ripe"
+    for event in write(remembering(library, tokenizer), task):
+        drafting.take(event)
+    sections = drafting.sections()
+    sentences = [piece for part in sections for piece in part.pieces]
+    uncarried = [one for one in sentences if one.mark == "unsupported"]
+    assert len(sentences) > len(uncarried) > 2
+    assert [one for one in sentences if one.memory] == uncarried
+    assert {one.memory for one in uncarried} == {"ada"}
+    text = as_markdown(Draft(task, "post", 300, False, sections))
+    assert text.count("from the memory of ada") == len(uncarried)

@@ -16,6 +16,7 @@ from tramontane.writing.events import (
     Behind,
     Done,
     Event,
+    FromMemory,
     Heading,
     OwnWords,
     Sentence,
@@ -155,6 +156,7 @@ class Screen:
         self.has_own_words = False
         self.sentences: list[str] = []
         self.voices: list[Voiced] = []
+        self.memories: list[FromMemory] = []
         self.promises: dict[str, None] = {}
         self.has_uncalibrated = False
 
@@ -173,6 +175,8 @@ class Screen:
                 self.sentences.append("")
             case Voiced():
                 self.voices.append(event)
+            case FromMemory():
+                self.memories.append(event)
             case Abstained(reason, closest):
                 say(reason)
                 if closest:
@@ -213,6 +217,14 @@ class Screen:
             say()
         for source in self.sources:
             say(f"[{source.number}] {place_of(source)}", style="dim")
+        if self.memories:
+            say()
+        for memory in self.memories:
+            say(
+                f"From the memory of {memory.expert}, no passage carries it: "
+                f"“{self.sentences[memory.sentence]}”",
+                style="dim",
+            )
         if self.promises or self.has_uncalibrated:
             say()
         for promise in self.promises:

@@ -202,6 +202,8 @@ def piece_told(piece: Piece) -> str:
     if sentence.kind == "quotation":
         return f"“{sentence.text}”{number}"
     doubt = MARKS.get(sentence.mark or "")
+    if sentence.memory:
+        doubt = f"from the memory of {sentence.memory}, no passage carries it"
     if doubt and sentence.is_accepted:
         doubt += "; you accepted it"
     return f"{sentence.text}{number}" + (f"  ({doubt})" if doubt else "")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,86 +12,59 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tramontane.cli.output import say
 from tramontane.errors import RequestError
 from tramontane.library.library import Library
-from tramontane.library.support_labels import Candidate, PassagePlace, SupportLabel
-from tramontane.writing.calibration import checker_name
+from tramontane.library.support_labels import Candidate, PassagePlace
+from tramontane.writing.labelling import Labelling, ShownPassage, ToJudge
 
 VERDICT_KEYS = {"s": "supported", "p": "partly", "u": "unsupported", "k": "skipped"}
 KEYS = (
     "s supported   p only partly   u unsupported   k skip   m more passages   z undo   q stop here"
 )
-KIND_WORDS = {"quotation": "quotations", "prose": "the base's prose", "own": "text of your own"}
 
 
-class Labelling:
-    """One sitting: every verdict is kept as soon as it is given, so it can end at any key."""
+class Sitting:
+    """Asks for verdicts on one sentence after the other."""
 
-    def __init__(self, library: Library, collection: str, kind: str, further: Iterator[Candidate]):
-        """`further` gives sentences once none that were queued before are left."""
-        self.library, self.collection, self.kind = library, collection, kind
-        self.further = further
-        self.labels = library.support_labels
-        self.num_given = self.num_stale = 0
+    def __init__(self, labelling: Labelling):
+        self.labelling = labelling
+        self.num_given = 0
 
     def run(self, most: int) -> None:
-        """Asks for verdicts until there are `most`, no sentence is left, or the person stops."""
+        """Asks until there are `most` verdicts, no sentence is left, or the person stops."""
         say(KEYS, style="dim")
-        while self.num_given < most and (label := self.next_sentence()):
-            passages = self.passages_of(label)
-            self.show(label, passages[:1])
-            if not self.answer(label, passages):
+        while self.num_given < most and (asked := self.labelling.next_sentence()):
+            say()
+            say(asked.sentence, style="bold")
+            self.show_passages(asked, asked.passages[:1])
+            if not self.answer(asked):
                 break
-        if self.num_stale:
-            say(f"{self.num_stale} sentences were left out: their notes have changed since.")
+        if num_stale := self.labelling.num_stale:
+            say(f"{num_stale} sentences were left out: their notes have changed since.")
 
-    def next_sentence(self) -> SupportLabel | None:
-        """Returns the next sentence whose passage still is what it was; others are dropped."""
-        while True:
-            waiting = self.labels.waiting(self.collection, self.kind)
-            for label in waiting:
-                if self.library.passage_text(self.collection, label.passages[0]) is not None:
-                    return label
-                self.labels.drop(label.id)
-                self.num_stale += 1
-            candidate = next(self.further, None)
-            if candidate is None:
-                return None
-            self.labels.add(self.collection, self.kind, checker_name(), [candidate])
-
-    def passages_of(self, label: SupportLabel) -> list[tuple[PassagePlace, str]]:
-        """Returns the passages that are still what they were, with their texts."""
-        texts = [self.library.passage_text(self.collection, place) for place in label.passages]
-        return [(p, text) for p, text in zip(label.passages, texts, strict=True) if text]
-
-    def show(self, label: SupportLabel, passages: Sequence[tuple[PassagePlace, str]]) -> None:
-        say()
-        say(label.sentence, style="bold")
-        self.show_passages(passages)
-
-    def show_passages(self, passages: Sequence[tuple[PassagePlace, str]]) -> None:
-        for place, text in passages:
-            where = f"{self.collection}/{place.path}, lines {place.first_line}-{place.last_line}"
+    def show_passages(self, asked: ToJudge, passages: Sequence[ShownPassage]) -> None:
+        for one in passages:
+            where = f"{asked.collection}/{one.path}, lines {one.first_line}-{one.last_line}"
             say(f"  {where}:", style="dim")
-            for line in text.splitlines():
+            for line in one.text.splitlines():
                 say(f"  | {line}")
 
-    def answer(self, label: SupportLabel, passages: Sequence[tuple[PassagePlace, str]]) -> bool:
+    def answer(self, asked: ToJudge) -> bool:
         """Waits for a key that ends this sentence; returns whether to go on."""
         while True:
             key = read_key()
             if key in ("", "q"):
                 return False
             if key == "z":
-                undone = self.labels.undo(self.collection, self.kind)
+                undone = self.labelling.undo()
                 self.num_given = max(0, self.num_given - 1)
                 say(f"taken back: {undone.sentence}" if undone else "nothing to take back")
                 return True
             if key == "m":
-                self.show_passages(passages[1:])
-                if len(passages) < 2:
+                self.show_passages(asked, asked.passages[1:])
+                if len(asked.passages) < 2:
                     say("  no further passage", style="dim")
                 continue
             if verdict := VERDICT_KEYS.get(key):
-                self.labels.judge(label.id, verdict)
+                self.labelling.judge(asked.id, verdict)
                 self.num_given += 1
                 say(f"  {verdict}", style="dim")
                 return True

@@ -11,6 +11,7 @@ from tramontane.cli.audits import RealAudits
 from tramontane.cli.desk import RealDesk
 from tramontane.cli.draft_desk import RealDrafts
 from tramontane.cli.job_process import JobOffice, Workers
+from tramontane.cli.labels import RealLabels
 from tramontane.cli.notes import add_and_sync
 from tramontane.cli.output import say
 from tramontane.cli.parts import Parts, opened
@@ -78,6 +79,7 @@ def serve_command(
             drafts=RealDrafts(parts),
             chats=parts.library.chats,
             keeps_chats=settings.keeps_history,
+            labels=RealLabels(parts),
             limits=Limits(
                 most_answers=settings.most_answers, answer_seconds=settings.answer_seconds
             ),

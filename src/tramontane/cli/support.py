@@ -2,7 +2,6 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,18 +9,24 @@ import typer
 from typer.core import TyperGroup
 
 from tramontane.cli.ask import MOST_MISSING, NOT_CALIBRATED, Collections, check_has_notes
-from tramontane.cli.labelling import KIND_WORDS, Labelling, exported, import_labels
+from tramontane.cli.labelling import Sitting, exported, import_labels
 from tramontane.cli.output import AsJson, say, say_json
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter
 from tramontane.errors import RequestError
-from tramontane.library.support_labels import Candidate
 from tramontane.notes.sentences import split_sentences
-from tramontane.writing.calibration import Calibration, calibrate, checker_name
+from tramontane.writing.calibration import calibrate
+from tramontane.writing.labelling import (
+    KIND_WORDS,
+    Labelling,
+    Progress,
+    progress,
+    prose_sitting,
+    queue_text,
+)
 from tramontane.writing.promise import WRONG, fewest_labels
 from tramontane.writing.support import Verdict
 from tramontane.writing.text_check import CheckedSentence, check_text
-from tramontane.writing.to_label import own_candidates, prose_candidates
 
 MOST_BYTES = 2 * 1024 * 1024
 TheCollection = Annotated[
@@ -127,42 +132,28 @@ def label_command(
         if as_json:
             say_json(exported(parts.library, name))
             return
-        kind, further = to_label(parts, name, file)
-        sitting = Labelling(parts.library, name, kind, further)
-        sitting.run(number)
+        labelling = labelling_of(parts, name, file)
+        Sitting(labelling).run(number)
         say()
-        say_how_far(parts, name, kind)
+        say_how_far(progress(parts.library, name, labelling.kind), name)
 
 
-def to_label(parts: Parts, collection: str, file: Path | None) -> tuple[str, Iterator[Candidate]]:
-    """Returns the kind of text and where its sentences come from; a file's are queued at once."""
-    labels = parts.library.support_labels
+def labelling_of(parts: Parts, collection: str, file: Path | None) -> Labelling:
+    """Returns the sentences of a file, queued at once, or those that the base writes."""
     if file is None:
-        known = [*labels.judged(collection, "prose"), *labels.waiting(collection, "prose")]
-        skipped = {label.passages[0].path for label in known}
-        return "prose", prose_candidates(parts.writer(()), collection, skipped)
+        return prose_sitting(parts.writer(()), collection)
     sentences = [text for text, _ in sentences_of(file)]
     with Reporter() as report:
-        found = []
-        for one in own_candidates(parts.library, collection, sentences):
-            found.append(one)
-            report("checking", len(found), len(sentences))
-    num_new = labels.add(collection, "own", checker_name(), found)
-    say(f"{file}: {len(found)} sentences, {num_new} of them new.")
-    return "own", iter(())
+        num_found, num_new = queue_text(parts.library, collection, sentences, report)
+    say(f"{file}: {num_found} sentences, {num_new} of them new.")
+    return Labelling(parts.library, collection, "own")
 
 
-def say_how_far(parts: Parts, collection: str, kind: str) -> None:
-    told = [
-        label
-        for label in parts.library.support_labels.judged(collection, kind)
-        if label.verdict != "skipped"
-    ]
-    supported = sum(label.verdict == "supported" for label in told)
+def say_how_far(told: Progress, collection: str) -> None:
     say(
-        f"{len(told)} sentences labelled, {supported} of them supported; a promise takes at least "
-        f"{fewest_labels(WRONG)}, a hundred keep more marks. `tramontane support calibrate --in "
-        f"{collection}` says what they promise."
+        f"{told.num_judged} sentences labelled, {told.num_supported} of them supported; a promise "
+        f"takes at least {fewest_labels(WRONG)}, a hundred keep more marks. `tramontane support "
+        f"calibrate --in {collection}` says what they promise."
     )
 
 
@@ -186,7 +177,7 @@ def calibrate_command(
         name = the_collection(parts, collection)
         found = calibrate(parts.library, name, error)
     if as_json:
-        say_json({"collection": name, "calibrations": [told_of(one) for one in found]})
+        say_json({"collection": name, "calibrations": [one.as_json() for one in found]})
         return
     if not found:
         say(
@@ -195,23 +186,6 @@ def calibrate_command(
         )
     for one in found:
         say(f"{name}, {KIND_WORDS[one.kind]}: {one.text}")
-
-
-def told_of(one: Calibration) -> dict[str, Any]:
-    made = one.promise
-    return {
-        "kind": one.kind,
-        "promise": one.text if made.threshold is not None else None,
-        "refusal": one.text if made.threshold is None else None,
-        "error": made.wrong,
-        "threshold": made.threshold,
-        "num_kept": made.num_kept,
-        "num_supported": made.num_supported,
-        "num_unsupported": made.num_unsupported,
-        "num_more": made.num_more,
-        "num_skipped": one.num_skipped,
-        "num_outdated": one.num_outdated,
-    }
 
 
 def the_collection(parts: Parts, name: str | None) -> str:
@@ -228,11 +202,16 @@ def the_collection(parts: Parts, name: str | None) -> str:
 
 def sentences_of(file: Path) -> list[tuple[str, int]]:
     """Returns the file's sentences with their lines; RequestError where there is none."""
-    sentences = [(s.text.strip(), s.first_line) for s in split_sentences(text_of(file))]
-    sentences = [(text, line) for text, line in sentences if any(map(str.isalpha, text))]
+    sentences = sentences_in(text_of(file))
     if not sentences:
         raise RequestError(f"{file}: there is no sentence in it to check")
     return sentences
+
+
+def sentences_in(text: str) -> list[tuple[str, int]]:
+    """Returns a text's sentences with their lines; what holds no letter is none."""
+    sentences = [(s.text.strip(), s.first_line) for s in split_sentences(text)]
+    return [(text, line) for text, line in sentences if any(map(str.isalpha, text))]
 
 
 def text_of(file: Path) -> str:

@@ -3,7 +3,9 @@ pages these stood on."""
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tramontane.library.chat_forgetting import chats_without, rewrite
 from tramontane.library.chats import Chat, Lost
@@ -121,7 +123,7 @@ def forget(database: Database, name: str, folder: str = "") -> Traces:
         db.execute(f"DELETE FROM jobs WHERE id IN ({ITS_JOBS})", words)
         db.execute(f"DELETE FROM drafts WHERE id IN ({ITS_DRAFTS})", words)
         db.execute("DELETE FROM draft_sections WHERE collection = :name", words)
-        take_out_shares(db, name)
+        take_out_voice(db, name)
         db.execute("DELETE FROM collections WHERE name = ?", (name,))
         db.execute(
             "DELETE FROM vectors WHERE NOT EXISTS "
@@ -135,14 +137,16 @@ def forget(database: Database, name: str, folder: str = "") -> Traces:
     return traces
 
 
-def take_out_shares(db: sqlite3.Connection, expert: str) -> None:
-    """Removes an expert's shares from the sentences of drafts that rest on other notes."""
+def take_out_voice(db: sqlite3.Connection, expert: str) -> None:
+    """Removes an expert from drafts that rest on other notes: the base's sentences in which it was
+    heard, since they may hold what it remembers, and its shares in all others."""
     kept = db.execute(
         "SELECT id, content FROM draft_sections WHERE instr(content, ?)",
         (json.dumps(expert, ensure_ascii=False),),
     ).fetchall()
     for section_id, content in kept:
         section = json.loads(content)
+        section["pieces"] = [piece for piece in section["pieces"] if not spoke_in(piece, expert)]
         for piece in section["pieces"]:
             sentence = piece.get("instead") or piece
             if sentence.get("shares"):
@@ -151,3 +155,7 @@ def take_out_shares(db: sqlite3.Connection, expert: str) -> None:
             "UPDATE draft_sections SET content = ? WHERE id = ?",
             (json.dumps(section, ensure_ascii=False), section_id),
         )
+
+
+def spoke_in(piece: Mapping[str, Any], expert: str) -> bool:
+    return piece.get("kind") == "prose" and bool((piece.get("shares") or {}).get(expert))

@@ -119,7 +119,10 @@ class SupportLabels:
         return self._labels(collection, kind, "AND s.verdict IS NOT NULL ORDER BY s.judged")
 
     def judge(self, label_id: int, verdict: str) -> SupportLabel:
-        """Gives a sentence its verdict, or another than it had; NotFound when it isn't there."""
+        """Gives a waiting sentence its verdict; NotFound when it isn't there.
+
+        Raises RequestError for one that has its verdict: two people, or one key pressed twice.
+        """
         check(verdict, VERDICTS, "verdict")
         with self._database.writing() as db:
             found = db.execute(
@@ -129,6 +132,11 @@ class SupportLabels:
             ).fetchone()
             if found is None:
                 raise NotFound(f"no sentence {label_id} waits for a verdict; it was removed")
+            if found[-1] is not None:
+                raise RequestError(
+                    f"sentence {label_id} was judged before: {found[-1]}; take that back to judge "
+                    "it anew"
+                )
             give(db, label_id, verdict)
         return label_of((*found[:-1], verdict))
 

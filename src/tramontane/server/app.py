@@ -1,7 +1,6 @@
 """REQUESTS → DESK → ANSWERS: the page's files and the JSON it asks for, all under one guard."""
 
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
@@ -24,10 +23,11 @@ from tramontane.server.api import Api
 from tramontane.server.audits import AuditDesk, AuditsApi
 from tramontane.server.bodies import Bodies
 from tramontane.server.chats import ChatsApi, History
-from tramontane.server.desk import Desk, Report
+from tramontane.server.desk import Desk
 from tramontane.server.drafts import DraftDesk, DraftsApi
 from tramontane.server.guard import COOKIE, HEADERS, MAX_BODY_BYTES, Guard, key_of
 from tramontane.server.jobs import JobDesk, JobsApi
+from tramontane.server.labels import LabelDesk, LabelsApi
 from tramontane.server.limits import Limits
 from tramontane.server.metrics import Metrics
 from tramontane.server.model import Embedder, Model
@@ -35,7 +35,7 @@ from tramontane.server.openapi import document_of
 from tramontane.server.pages import read_page, serve_file
 from tramontane.server.refusal import Refusal, error_body, error_of, not_ours, status_of
 from tramontane.server.service import Service
-from tramontane.server.stream import Emit, stream
+from tramontane.server.stream import Emit, progress_to, stream
 from tramontane.server.told import Told
 from tramontane.server.wire import (
     AskBody,
@@ -58,7 +58,6 @@ from tramontane.server.wire import (
 log = logging.getLogger(__name__)
 
 MAX_STREAMS = 8
-SECONDS_BETWEEN_REPORTS = 0.1
 JSON = "application/json"
 
 
@@ -85,12 +84,13 @@ def make_app(
     drafts: DraftDesk | None = None,
     chats: Chats | None = None,
     keeps_chats: bool = True,
+    labels: LabelDesk | None = None,
     limits: Limits | None = None,
 ) -> Starlette:
     """Returns the app of a server; `open_model` opens the base, in a thread, once it has begun.
 
-    Without it the page is served alone; so it is without jobs, audits, drafts or chats.
-    With `keeps_chats` false, those there are can be read and removed, and none are added.
+    Without it the page is served alone; so it is without jobs, audits, drafts, labels or
+    chats. With `keeps_chats` false, those there are can be read and removed, and none are added.
     """
     # At its debug level it would write every event, and so people's notes, into the log.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
@@ -112,6 +112,8 @@ def make_app(
         routes += DraftsApi(drafts, bodies, pool).routes()
     if history is not None:
         routes += ChatsApi(history, bodies).routes()
+    if labels is not None:
+        routes += LabelsApi(labels, bodies, pool).routes()
     document = document_of(routes)
     routes += [
         Route("/openapi.json", lambda _: Response(document, media_type=JSON)),
@@ -310,20 +312,6 @@ class Page:
 
     async def models(self, _request: Request) -> Response:
         return as_json(await run_in_threadpool(self.desk.models))
-
-
-def progress_to(emit: Emit) -> Report:
-    """Returns a report that sends progress, ten times a second at most and always the last."""
-    sent_at = float("-inf")
-
-    def report(what: str, done: int, total: int) -> None:
-        nonlocal sent_at
-        now = time.monotonic()
-        if now - sent_at >= SECONDS_BETWEEN_REPORTS or done == total:
-            sent_at = now
-            emit("progress", {"what": what, "done": done, "total": total})
-
-    return report
 
 
 def as_json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -13,6 +13,7 @@ from tramontane.server.wire import plain
 from tramontane.writing.events import (
     Abstained,
     Event,
+    FromMemory,
     Heading,
     Sentence,
     Source,
@@ -57,6 +58,8 @@ class NotesAnswer:
                 return self.sentence(instead) if instead else self.kept_back()
             case Voiced(place, voice):
                 self.support[place] |= {"effects": voice.effects, "behind": plain(voice.behind)}
+            case FromMemory(place, expert, effect):
+                self.support[place]["memory"] = {"expert": expert, "effect": effect}
         return ""
 
     def sentence(self, sentence: Sentence) -> str:

@@ -15,6 +15,7 @@ from tramontane.server.audits import FindingBody
 from tramontane.server.chats import MOST_SEARCH_CHARACTERS, ClearBody, RemoveBody
 from tramontane.server.drafts import OutlineBody, ReviseBody, VersionBody, WriteBody
 from tramontane.server.jobs import JobBody
+from tramontane.server.labels import CalibrateBody, JudgeBody, NextBody, TextBody, UndoBody
 from tramontane.server.wire import (
     AskBody,
     CollectionBody,
@@ -243,6 +244,37 @@ OPERATIONS = (
         may=(404,),
         type="text/html",
         numbers=("id",),
+    ),
+    Operation(
+        "get",
+        "/api/labels",
+        "How far labelling is, and what it promises",
+        may=(404,),
+        query=("collection",),
+    ),
+    Operation(
+        "post",
+        "/api/labels",
+        "Have a text's sentences wait for verdicts",
+        TextBody,
+        may=(404, 409),
+        type=EVENTS,
+    ),
+    Operation(
+        "post",
+        "/api/labels/next",
+        "The next sentence to judge, with its passages",
+        NextBody,
+        may=(404, 409, 503),
+    ),
+    Operation("post", "/api/labels/judge", "Give a verdict", JudgeBody, may=(404, 409)),
+    Operation("post", "/api/labels/undo", "Take the last verdict back", UndoBody, may=(404, 409)),
+    Operation(
+        "post",
+        "/api/labels/calibrate",
+        "Make a promise of the verdicts, or say what is missing",
+        CalibrateBody,
+        may=(404, 409),
     ),
     Operation("post", "/api/sign-in", "Keep a key in the browser's cookie", SignInBody),
     Operation("get", "/api/jobs", "Long work, the newest first"),

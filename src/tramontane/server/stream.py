@@ -7,6 +7,7 @@ raises ReaderGone there, so that the work ends where it stands and closes what i
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tramontane.errors import TramontaneError
+from tramontane.server.desk import Report
 from tramontane.server.refusal import error_of, not_ours
 from tramontane.server.wire import to_json
 
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 Emit = Callable[[str, Any], None]
 Work = Callable[[Emit], None]
 
+SECONDS_BETWEEN_REPORTS = 0.1
 # A reader who takes nothing for so long has gone.
 READER_SECONDS = 60
 
@@ -85,6 +88,20 @@ class Stream:
                 item = await self.events.get()
         finally:
             self.stop()
+
+
+def progress_to(emit: Emit) -> Report:
+    """Returns a report that sends progress, ten times a second at most and always the last."""
+    sent_at = float("-inf")
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal sent_at
+        now = time.monotonic()
+        if now - sent_at >= SECONDS_BETWEEN_REPORTS or done == total:
+            sent_at = now
+            emit("progress", {"what": what, "done": done, "total": total})
+
+    return report
 
 
 async def stream(request: Request, work: Work, pool: ThreadPoolExecutor) -> Response:

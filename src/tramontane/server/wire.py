@@ -18,6 +18,7 @@ from tramontane.writing.events import (
     Abstained,
     Done,
     Event,
+    FromMemory,
     Heading,
     OwnWords,
     Sentence,
@@ -32,6 +33,7 @@ EVENT_NAMES: dict[type, str] = {
     Sentence: "sentence",
     Withheld: "withheld",
     Voiced: "voiced",
+    FromMemory: "from_memory",
     Heading: "heading",
     Abstained: "abstained",
     OwnWords: "own_words",
@@ -49,7 +51,7 @@ class AskBody(Body):
     With `keep` false, question and answer aren't kept in the history; where they are, an event
     "kept" comes first. With `voice`, an event "voiced" follows for each sentence: each expert's
     share and effect. With `honest`, an event "withheld" stands for each sentence that no source
-    backs.
+    backs; without, "from_memory" says which expert raised one that no passage carries.
     """
 
     question: str

@@ -24,6 +24,7 @@ from tramontane.writing.events import (
     Answer,
     Done,
     Event,
+    FromMemory,
     OwnWords,
     Sentence,
     Source,
@@ -48,8 +49,14 @@ from tramontane.writing.quote import (
     with_gains,
 )
 from tramontane.writing.speak import ExpertInPlace, shares_in, speak
-from tramontane.writing.support import SupportCheck
-from tramontane.writing.voices import notes_behind, sentence_voice, voices_in
+from tramontane.writing.support import SupportCheck, Verdict
+from tramontane.writing.voices import (
+    from_memory,
+    is_audible,
+    notes_behind,
+    sentence_voice,
+    voices_in,
+)
 
 NUM_HITS = 6
 MAX_QUOTATIONS = 3
@@ -129,7 +136,15 @@ class Writer:
         num_tokens = 0
         experts = tuple(self.experts()) if with_shares else ()
         if self.can_write:
-            prose = self.prose(ANSWER, question, sources, experts, with_voice=with_voice)
+            prose = self.prose(
+                ANSWER,
+                question,
+                sources,
+                experts,
+                with_voice=with_voice,
+                # What no passage carries is kept back then, whoever raised it.
+                with_memory=not is_honest,
+            )
             if is_honest:
                 quotable = [
                     self.quotation(quotation, numbers[quotation.hit], experts)
@@ -234,24 +249,43 @@ class Writer:
         max_new_tokens: int = PROSE_TOKENS,
         *,
         with_voice: bool = False,
-    ) -> Iterator[Sentence | Voiced]:
-        """Yields sentences as the base writes them, each with its support."""
-        held, shares, written = "", [], []
+        with_memory: bool = True,
+    ) -> Iterator[Sentence | Voiced | FromMemory]:
+        """Yields sentences as the base writes them, each with its support.
+
+        Where an expert is heard in one that no passage carries, the answer is read again at its
+        end, and the expert that raised it is told.
+        """
+        held, shares, written, told = "", [], [], []
         behind = promise_behind(self.library, {source.collection for source in sources}, "prose")
         for piece in self.speak_from(task, question, sources, experts, max_new_tokens):
             held += piece.text
             shares.append(piece.shares)
             while end := SENTENCE_END.search(held):
-                yield prose_sentence(held[: end.start()], sources, mean_shares(shares), behind)
+                told.append(
+                    prose_sentence(held[: end.start()], sources, mean_shares(shares), behind)
+                )
+                yield told[-1]
                 written.append(held[: end.end()])
                 held, shares = held[end.end() :], []
         # A citation after the last full stop belongs to the sentence before it.
         if CITATION.sub("", held).strip():
-            yield prose_sentence(held, sources, mean_shares(shares), behind)
+            told.append(prose_sentence(held, sources, mean_shares(shares), behind))
+            yield told[-1]
             written.append(held)
-        if with_voice and experts and written:
-            before = self.prompt_for(task, question, sources, max_new_tokens)
-            yield from self.voiced(before, written, experts)
+        uncarried = {
+            place
+            for place, sentence in enumerate(told)
+            if with_memory and sentence.mark == Verdict.UNSUPPORTED and is_audible(sentence.shares)
+        }
+        if not (with_voice and experts and written) and not uncarried:
+            return
+        before = self.prompt_for(task, question, sources, max_new_tokens)
+        for voiced in self.voiced(before, written, experts):
+            if with_voice:
+                yield voiced
+            if voiced.sentence in uncarried and (remembered := from_memory(voiced)):
+                yield remembered
 
     def voices_in_quotations(
         self, texts: Sequence[str], experts: Sequence[ExpertInPlace]

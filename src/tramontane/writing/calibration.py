@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from tramontane.library.library import Library
 from tramontane.library.support_labels import KINDS, SupportLabel
@@ -36,6 +37,24 @@ class Calibration:
             f"{self.promise.text} {self.num_outdated} more labels were made with another version "
             "of the check and don't count; show it those texts again."
         )
+
+    def as_json(self) -> dict[str, Any]:
+        made = self.promise
+        return {
+            "kind": self.kind,
+            "promise": self.text if made.threshold is not None else None,
+            "refusal": self.text if made.threshold is None else None,
+            "error": made.wrong,
+            "threshold": made.threshold,
+            "num_kept": made.num_kept,
+            "num_supported": made.num_supported,
+            "num_unsupported": made.num_unsupported,
+            "num_more": made.num_more,
+            "retention": made.retention,
+            "retention_interval": made.retention_interval,
+            "num_skipped": self.num_skipped,
+            "num_outdated": self.num_outdated,
+        }
 
 
 @cache

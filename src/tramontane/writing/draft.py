@@ -2,9 +2,19 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tramontane.writing.answer import Writer
-from tramontane.writing.events import Abstained, Done, Event, Heading, Sentence, Sources
+from tramontane.writing.events import (
+    Abstained,
+    Done,
+    Event,
+    FromMemory,
+    Heading,
+    Sentence,
+    Sources,
+    Voiced,
+)
 from tramontane.writing.forms import Form, check_words, form_named
 from tramontane.writing.honesty import honest
 from tramontane.writing.outline import Chosen, Section, outline
@@ -46,18 +56,26 @@ def write(
     yield Sources(tuple(source for part in planned.sections for source in part.sources))
     experts = tuple(writer.experts())
     words_each = max(1, words // len(planned.sections))
+    # A memory's place is counted over all sections; only prose that isn't honest has memories.
+    num_told = 0
     for part in planned.sections:
         heading = Heading(part.heading, tuple(source.number for source in part.sources))
         if writer.can_write and not is_honest:
             yield heading
-            yield from written(writer, task, part, shape, words_each, experts)
+            begun = num_told
+            for event in written(writer, task, part, shape, words_each, experts):
+                if isinstance(event, FromMemory):
+                    event = replace(event, sentence=begun + event.sentence)
+                else:
+                    num_told += 1
+                yield event
             continue
         quotations = quoted(writer, task, part, words_each, experts)
         if not quotations and not writer.can_write:
             continue  # a passage of headings alone
         yield heading
         if writer.can_write:
-            prose = written(writer, task, part, shape, words_each, experts)
+            prose = written(writer, task, part, shape, words_each, experts, with_memory=False)
             yield from honest(prose, part.sources, quotations)
         else:
             yield from quotations
@@ -71,12 +89,14 @@ def written(
     form: Form,
     words: int,
     experts: Sequence[ExpertInPlace],
-) -> Iterator[Sentence]:
-    """Yields a section in the base's own prose."""
+    *,
+    with_memory: bool = True,
+) -> Iterator[Sentence | FromMemory]:
+    """Yields a section in the base's own prose, memories counted from its first sentence."""
     asks = f"{WRITE} It is {form.asks}, of about {words} words."
     room = min(MOST_TOKENS, max(FEWEST_TOKENS, words * TOKENS_PER_WORD))
-    for event in writer.prose(asks, task, part.sources, experts, room):
-        assert isinstance(event, Sentence)  # voices come only where they are asked for
+    for event in writer.prose(asks, task, part.sources, experts, room, with_memory=with_memory):
+        assert not isinstance(event, Voiced)  # they come only where they are asked for
         yield event
 
 

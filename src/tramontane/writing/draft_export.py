@@ -121,6 +121,8 @@ def doubt_of(sentence: Sentence) -> str | None:
     if sentence.kind == "quotation" or sentence.mark not in DOUBTS:
         return None
     doubt = DOUBTS[sentence.mark]
+    if sentence.memory:
+        doubt = f"from the memory of {sentence.memory}, no passage carries it"
     return f"{doubt}, {ACCEPTED}" if sentence.is_accepted else doubt
 
 

@@ -34,7 +34,8 @@ class Sentence:
     share of its content words found in the source (1 for a quotation); `shares` says how much of
     each token, on average, each expert in place carried. `promise` says in words what stands behind
     the mark, where the collection was calibrated for such text. `is_accepted` says that its writer
-    has read a doubtful sentence and answers for it.
+    has read a doubtful sentence and answers for it; `memory` names, in a draft that is kept, the
+    expert from whose memory it comes.
     """
 
     text: str
@@ -50,6 +51,7 @@ class Sentence:
     copied: tuple[tuple[int, int], ...] = ()
     promise: str | None = None
     is_accepted: bool = False
+    memory: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,19 @@ class Voiced:
 
 
 @dataclass(frozen=True, slots=True)
+class FromMemory:
+    """No passage carries the answer's sentence at this place, from 0, and an expert raised it.
+
+    `effect` is the log-probability of the whole sentence with everyone minus that without this
+    expert, in nats.
+    """
+
+    sentence: int
+    expert: str
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
 class Heading:
     """A section of a draft begins; `sources` are the numbers of those that it rests on."""
 
@@ -127,7 +142,7 @@ class Done:
     num_tokens: int
 
 
-Event = Sources | Sentence | Withheld | Voiced | Heading | Abstained | OwnWords | Done
+Event = Sources | Sentence | Withheld | Voiced | FromMemory | Heading | Abstained | OwnWords | Done
 
 
 @dataclass(slots=True)
@@ -141,6 +156,7 @@ class Answer:
     sentences: list[Sentence | Withheld | Heading] = field(default_factory=list)
     sources: tuple[Source, ...] = ()
     voices: dict[int, SentenceVoice] = field(default_factory=dict)
+    memories: dict[int, FromMemory] = field(default_factory=dict)
     own_words: str | None = None
     seconds: float = 0.0
 
@@ -152,6 +168,8 @@ class Answer:
                 self.sentences.append(event)
             case Voiced(place, voice):
                 self.voices[place] = voice
+            case FromMemory(place):
+                self.memories[place] = event
             case Abstained(reason, closest):
                 self.abstained, self.reason, self.closest = True, reason, closest
             case OwnWords(text, _):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tramontane.writing.events import Sentence, Source, Voiced, Withheld
+from tramontane.writing.events import FromMemory, Sentence, Source, Voiced, Withheld
 from tramontane.writing.overlap import overlap
 from tramontane.writing.support import Verdict
 
@@ -22,8 +22,10 @@ WORD = re.compile(r"\w+(?:['’.,:/-]\w+)*")
 
 
 def honest(
-    written: Iterator[Sentence | Voiced], sources: Sequence[Source], quotable: Sequence[Sentence]
-) -> Iterator[Sentence | Withheld | Voiced]:
+    written: Iterator[Sentence | Voiced | FromMemory],
+    sources: Sequence[Source],
+    quotable: Sequence[Sentence],
+) -> Iterator[Sentence | Withheld | Voiced | FromMemory]:
     """Yields one event for each sentence written, then voices, but none of a sentence kept back.
 
     `quotable` are quotations of the sources, the best for what was asked first. Where everything
@@ -33,7 +35,7 @@ def honest(
     kept_back: set[int] = set()
     place = 0
     for event in written:
-        if isinstance(event, Voiced):
+        if isinstance(event, Voiced | FromMemory):
             if event.sentence not in kept_back:
                 yield event
             continue

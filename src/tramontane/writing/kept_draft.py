@@ -10,6 +10,7 @@ from tramontane.library.drafts import StoredSection
 from tramontane.writing.events import (
     Abstained,
     Event,
+    FromMemory,
     Heading,
     Sentence,
     Source,
@@ -72,8 +73,20 @@ class Drafting:
                 self.pieces.append([])
             case Sentence() | Withheld():
                 self.pieces[-1].append(event)
+            case FromMemory(place, expert):
+                self.remember(place, expert)
             case Abstained():
                 self.abstained = event
+
+    def remember(self, place: int, expert: str) -> None:
+        """Tells from whose memory the sentence at a place, counted over all sections, comes."""
+        for pieces in self.pieces:
+            if place < len(pieces):
+                sentence = pieces[place]
+                assert isinstance(sentence, Sentence)
+                pieces[place] = replace(sentence, memory=expert)
+                return
+            place -= len(pieces)
 
     def sections(self) -> tuple[DraftSection, ...]:
         """Returns the sections so far; one in which nothing stands is left out."""

@@ -16,6 +16,7 @@ It holds for sentences that come as the labelled ones came: choosing which to la
 look, or leaving out hard ones, breaks it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +26,7 @@ import numpy as np
 WRONG = 0.1
 RISK = 0.1
 BISECTIONS = 20
+Z_95 = 1.96
 # More labels of the same kind than this many times as many: nobody makes those.
 MOST_TIMES = 8
 
@@ -58,14 +60,33 @@ class Promise:
         return self.num_supported + self.num_unsupported
 
     @property
+    def retention(self) -> float | None:
+        """The share of supported sentences that keep the mark; None where nothing is promised."""
+        if self.threshold is None or not self.num_supported:
+            return None
+        return self.num_kept / self.num_supported
+
+    @property
+    def retention_interval(self) -> tuple[float, float] | None:
+        """How far that share may lie from the one in the long run: Wilson's interval at 95 %."""
+        if self.retention is None:
+            return None
+        n, z = self.num_supported, Z_95
+        middle = (self.retention + z * z / (2 * n)) / (1 + z * z / n)
+        spread = self.retention * (1 - self.retention) / n + z * z / (4 * n * n)
+        reach = z / (1 + z * z / n) * math.sqrt(spread)
+        return max(0.0, middle - reach), min(1.0, middle + reach)
+
+    @property
     def text(self) -> str:
         labelled = f"{self.num_labelled} labelled sentences, {self.num_supported} of them supported"
         if self.threshold is not None:
+            low, high = self.retention_interval or (0.0, 1.0)
             return (
                 f"Of the sentences shown as supported, at most {self.wrong:.0%} are not, on text "
                 f"like your calibration set ({labelled}). {self.num_kept} of these "
-                f"{self.num_supported} keep the mark "
-                f"({self.num_kept / max(1, self.num_supported):.0%}). "
+                f"{self.num_supported} keep the mark ({self.retention or 0.0:.0%}; 95% interval "
+                f"{low:.0%} to {high:.0%}). "
                 f"{1 - RISK:.0%} of such calibrations keep what they promise."
             )
         if self.num_labelled < fewest_labels(self.wrong):

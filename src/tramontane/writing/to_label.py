@@ -30,9 +30,12 @@ def own_candidates(
             yield candidate(check, text, sources)
 
 
-def prose_candidates(writer: Writer, collection: str, skipped: set[str]) -> Iterator[Candidate]:
-    """Yields sentences that the base writes about one note after the other, not about `skipped`.
+def prose_candidates(
+    writer: Writer, collection: str, skipped: set[str]
+) -> Iterator[list[Candidate]]:
+    """Yields what the base writes about one note after the other, not about `skipped`: sentences.
 
+    A note's sentences come together, so that whoever stops among them finds the rest again.
     Raises RequestError for a base that has not passed the writer's check: it shows no prose.
     """
     if not writer.can_write:
@@ -48,6 +51,7 @@ def prose_candidates(writer: Writer, collection: str, skipped: set[str]) -> Iter
         if note.path in skipped:
             continue
         sources: Sequence[Source] = ()
+        written = []
         for event in writer.ask(
             QUESTION.format(title=note.title), collections=[collection], with_shares=False
         ):
@@ -55,7 +59,9 @@ def prose_candidates(writer: Writer, collection: str, skipped: set[str]) -> Iter
                 case Sources(sources=sources):
                     pass
                 case Sentence(kind="prose", text=text):
-                    yield candidate(check, text, sources)
+                    written.append(candidate(check, text, sources))
+        if written:
+            yield written
 
 
 def candidate(check: SupportCheck, text: str, sources: Sequence[Source]) -> Candidate:

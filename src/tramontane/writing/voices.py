@@ -5,19 +5,22 @@ The answer is read once more: with everyone, and without each expert in turn (ex
 T tokens, E experts.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from tramontane.engine.engine import Engine
-from tramontane.experts.voice import effect
+from tramontane.experts.voice import AUDIBLE, effect
 from tramontane.library.library import Library
 from tramontane.tokenizer.tokenizer import Tokenizer
-from tramontane.writing.events import Behind, SentenceVoice, TokenVoice
+from tramontane.writing.events import Behind, FromMemory, SentenceVoice, TokenVoice, Voiced
 from tramontane.writing.speak import ExpertInPlace
 
 # Notes named behind one expert in one sentence.
 NUM_BEHIND = 2
+# An expert raised a sentence that would be at most half as likely without it.
+RAISED_NATS = math.log(2)
 
 
 def voices_in(
@@ -81,6 +84,26 @@ def sentence_voice(
             if any(token.shares[name] > 0 for token in tokens)
         },
     )
+
+
+def is_audible(shares: Mapping[str, float] | None) -> bool:
+    """Returns whether any expert is heard in a sentence by its mean share: the cheap sign."""
+    return any(share >= AUDIBLE for share in (shares or {}).values())
+
+
+def from_memory(voiced: Voiced) -> FromMemory | None:
+    """Returns which expert raised a sentence that no passage carries: the one without which it
+    would be least likely. None where the base would have said it as well."""
+    voice = voiced.voice
+    effects = {
+        name: sum(token.effects[name] for token in voice.tokens)
+        for name, share in voice.shares.items()
+        if share >= AUDIBLE
+    }
+    name = max(effects, key=lambda name: (effects[name], name), default=None)
+    if name is None or effects[name] < RAISED_NATS:
+        return None
+    return FromMemory(voiced.sentence, name, round(effects[name], 4))
 
 
 def mean(values: Sequence[float]) -> float:

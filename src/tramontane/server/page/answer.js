@@ -95,6 +95,8 @@ export class Answer extends EventTarget {
     }
     if (name === "sources") this.sources = data.sources;
     if (name === "sentence") this.sentences.push(data);
+    if (name === "from_memory" && this.sentences[data.sentence])
+      this.sentences[data.sentence].memory = data;
     if (name === "withheld" && data.instead) this.sentences.push(data.instead);
     if (name === "own_words") this.ownWords.push(data);
     if (name === "abstained") Object.assign(this, { abstained: true, closest: data.closest });

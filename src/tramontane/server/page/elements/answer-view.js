@@ -56,6 +56,8 @@ class AnswerView extends HTMLElement {
     if (name === "withheld") this.addWithheld(data.instead);
     if (name === "forgotten")
       this.body.append(make("p", { class: "note" }, "A sentence was forgotten with its collection."));
+    if (name === "from_memory")
+      this.body.querySelectorAll("marked-sentence")[data.sentence]?.tellMemory();
     if (name === "heading") this.body.append(make("h2", {}, data.text));
     if (name === "abstained") this.body.append(...this.abstention(data));
     this.renderState();
@@ -110,7 +112,9 @@ class AnswerView extends HTMLElement {
     if (answer.state !== "running" && hasShares) parts.push(this.colourToggle());
     if (["done", "stopped", "unfinished", "failed"].includes(answer.state) && !answer.without)
       parts.push(this.otherwise());
-    if (answer.sentences.some((sentence) => sentence.kind === "prose")) parts.push(legend());
+    if (answer.sentences.some((sentence) => sentence.kind === "prose")) {
+      parts.push(...promises(answer), legend());
+    }
     const canSpeak = room.status && !room.status.can_write;
     if (canSpeak && !answer.old && answer.state === "done" && !answer.abstained && answer.sentences.length) {
       this.ownWords ??= make("own-words", { room, answer });
@@ -216,6 +220,24 @@ function ofOld({ asked, collections, experts, forgotten }) {
   return make("p", { class: "note" }, `Asked ${time(asked)}${where}.${who} ${lost(forgotten)}`);
 }
 
+// What stands behind the marks, for prose from a collection that was calibrated.
+function promises({ sentences, state }) {
+  if (state === "running") return [];
+  const prose = sentences.filter((sentence) => sentence.kind === "prose");
+  const said = [...new Set(prose.map((sentence) => sentence.promise ?? null))];
+  return said.map((promise) =>
+    make(
+      "p",
+      { class: "note" },
+      promise ?? [
+        "The marks are not calibrated on text like this. ",
+        make("a", { href: "#/notes" }, "Calibrate a collection"),
+        ".",
+      ],
+    ),
+  );
+}
+
 function legend() {
   return make(
     "details",
@@ -232,6 +254,12 @@ function legend() {
       ),
       make("li", {}, make("span", { class: "mark-weak" }, "Dotted"), ": only some of them do."),
       make("li", {}, make("span", { class: "mark-unsupported" }, "Wavy"), ": not in your notes."),
+      make(
+        "li",
+        {},
+        make("span", { class: "mark-memory" }, "Dashed"),
+        ": not in your notes either; the expert named raised it, from what it learnt.",
+      ),
     ),
     make(
       "p",

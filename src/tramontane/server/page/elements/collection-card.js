@@ -1,9 +1,11 @@
-// One collection: how many notes, where they lie, and a sync that shows what it would do first.
+// One collection: how many notes, where they lie, a sync that shows what it would do first, and the
+// way to a promise about marks on text like one's own.
 
 import { clear, make } from "/dom.js";
 import { events } from "/api.js";
 import { count } from "/words.js";
 import { collectionAddress } from "/router.js";
+import "/elements/label-dialog.js";
 import { changesNothing, DID, reportLists, sentenceOf, WOULD } from "/elements/sync-report.js";
 
 class CollectionCard extends HTMLElement {
@@ -23,17 +25,34 @@ class CollectionCard extends HTMLElement {
       },
       "Sync",
     );
+    this.labelling = make("label-dialog");
+    const calibrator = make(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        "aria-label": `Calibrate ${name}`,
+        onclick: () => this.labelling.open(name),
+      },
+      "Calibrate",
+    );
     this.panel = make("div", { class: "sync", "aria-live": "polite" });
     clear(
       this,
       make(
         "article",
         { "aria-label": `Collection ${name}` },
-        make("header", {}, make("h3", {}, this.link), this.button),
+        make(
+          "header",
+          {},
+          make("h3", {}, this.link),
+          make("div", { class: "acts-beside" }, calibrator, this.button),
+        ),
         this.counts,
         this.folder,
         this.panel,
       ),
+      this.labelling,
     );
     this.update(this.collection);
   }

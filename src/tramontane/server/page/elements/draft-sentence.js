@@ -10,8 +10,9 @@ export function pieceElement(piece, { room, sources }) {
   if (!sentence) return make("p", { class: "note" }, "A sentence was kept back: no source backs it.");
   // What the marks, tips and source numbers ask of an answer.
   const answer = { question: "", sources, options: { experts: null } };
-  const marked = make("marked-sentence", { room, answer, sentence });
-  marked.canReport = false;
+  const memory = sentence.memory && { expert: sentence.memory };
+  const marked = make("marked-sentence", { room, answer, sentence: { ...sentence, memory } });
+  marked.isKept = true;
   return sentence.kind === "quotation" ? make("blockquote", {}, marked) : make("p", {}, marked);
 }
 

@@ -17,6 +17,8 @@ const KEYS = [
   ["h", "go to the history"],
   ["↑ ↓ · Delete", "in the history: go to the next question; delete it, once you say so"],
   ["c", "colour by expert"],
+  ["s · p · u", "while calibrating: supported, partly, not"],
+  ["k · z · m · q", "while calibrating: skip, undo, further passages, end"],
   ["?", "this list"],
 ];
 const STORED = "tramontane.single-keys";

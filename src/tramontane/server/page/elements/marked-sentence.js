@@ -17,13 +17,15 @@ class MarkedSentence extends HTMLElement {
       isQuotation ? `“${sentence.text}”` : withCopies(sentence),
     );
     offersTip(this.text, () => this.tip(source));
+    this.source = source;
     clear(
       this,
       this.text,
-      !isQuotation && sentence.mark !== "supported" && aside(` (${this.meaning(source)}) `),
+      (this.doubt =
+        !isQuotation && sentence.mark !== "supported" && aside(` (${this.meaning(source)}) `)),
       source && sourceNumber(source),
       // What stands in a draft is its writer's; there are other acts on it.
-      this.canReport !== false &&
+      !this.isKept &&
         reportButton(this, {
           question: answer.question,
           sentence: sentence.text,
@@ -33,6 +35,7 @@ class MarkedSentence extends HTMLElement {
           experts: answer.options.experts,
         }),
     );
+    if (this.isKept && sentence.memory) this.tellMemory();
     const strongest = loudest(sentence.shares);
     if (strongest) {
       this.dataset.hue = room.hueOf(strongest);
@@ -40,8 +43,18 @@ class MarkedSentence extends HTMLElement {
     }
   }
 
+  // Known once the whole answer was read again: which expert raised what no passage carries.
+  tellMemory() {
+    this.text.classList.replace("mark-unsupported", "mark-memory");
+    this.text.after(
+      make("span", { class: "memory-of", "aria-hidden": "true" }, this.sentence.memory.expert),
+    );
+    this.doubt.textContent = ` (${this.meaning(this.source)}) `;
+  }
+
   meaning(source) {
     const { sentence } = this;
+    if (sentence.memory) return memoryMeaning(sentence.memory);
     const meaning = source ? (markMeaning[sentence.mark] ?? "") : markMeaning.unsupported;
     const absent = (sentence.missing ?? []).slice(0, 4).map((word) => `“${word}”`);
     if (absent.length) return `${meaning}: no source holds ${absent.join(", ")}`;
@@ -58,6 +71,12 @@ class MarkedSentence extends HTMLElement {
     };
   }
 }
+
+const memoryMeaning = ({ expert, effect }) =>
+  `From the memory of ${expert}: no source holds it` +
+  (effect ? `, and without ${expert} it would be ${times(effect)} less likely` : "");
+
+const times = (effect) => `${Math.round(Math.exp(Math.min(effect, 13))).toLocaleString("en")} times`;
 
 // What honesty mode found to be copied word for word stands in quotation marks.
 function withCopies({ text, copied = [] }) {
