@@ -208,7 +208,8 @@ def show(what: Forgotten) -> None:
         say(f"  {would}removed: {file}")
     say(
         f"  {would}removed from the library: {library.notes} notes, {library.passages} passages, "
-        f"{library.vectors} vectors, {library.jobs} jobs with {library.job_lines} lines"
+        f"{library.vectors} vectors, {library.jobs} jobs with {library.job_lines} lines, what "
+        f"{library.chats} kept answers quote"
     )
     say(f"  {len(experts)} expert files, {size(what.num_file_bytes)} in files")
     say("Out of reach here:")

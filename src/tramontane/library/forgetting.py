@@ -1,15 +1,18 @@
-"""Forgetting a collection: its rows, the jobs that worked on it, and the pages these stood on."""
+"""Forgetting a collection: its rows, the jobs that worked on it, what answers quote of it, and the
+pages these stood on."""
 
 import sqlite3
 from dataclasses import dataclass
 
+from tramontane.library.chat_forgetting import chats_without, rewrite
+from tramontane.library.chats import Chat, Lost
 from tramontane.library.database import Database
 
 # Tables whose rows go with a collection's own row, and those that are seen to here. Every other
 # table holds nothing of a note; a test asks where a new one belongs.
 WITH_THE_COLLECTION = {"notes", "passages", "dates", "tags", "links", "skipped"}
 WITH_THE_COLLECTION |= {"support_labels", "support_promises"}
-SEEN_TO = {"collections", "vectors", "passages_fts", "jobs", "job_lines"}
+SEEN_TO = {"collections", "vectors", "passages_fts", "jobs", "job_lines", "chats"}
 NOTHING_OF_NOTES = {"state", "keys"}
 
 OF_THE_COLLECTION = "SELECT id FROM collections WHERE name = :name"
@@ -23,7 +26,10 @@ ITS_JOBS = (
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """How much the library holds of a collection; vectors are those no other collection shares."""
+    """How much the library holds of a collection; vectors are those no other collection shares.
+
+    `chats` are the questions kept whose answers, or themselves, quote it; others only name it.
+    """
 
     collections: int
     notes: int
@@ -31,11 +37,13 @@ class Traces:
     vectors: int
     jobs: int
     job_lines: int
+    chats: int
+    chats_naming_it: int
     folder: str
 
     @property
     def is_empty(self) -> bool:
-        return not (self.collections or self.jobs)
+        return not (self.collections or self.jobs or self.chats or self.chats_naming_it)
 
 
 def traces_of(db: sqlite3.Connection, name: str, folder: str = "") -> Traces:
@@ -46,6 +54,8 @@ def traces_of(db: sqlite3.Connection, name: str, folder: str = "") -> Traces:
     def count(query: str) -> int:
         return db.execute(f"SELECT count(*) FROM ({query})", words).fetchone()[0]
 
+    chats = left_of_chats(db, name)
+    num_losing = sum(bool(lost) for _, lost in chats)
     return Traces(
         collections=count(OF_THE_COLLECTION),
         notes=count(ITS_NOTES),
@@ -58,8 +68,16 @@ def traces_of(db: sqlite3.Connection, name: str, folder: str = "") -> Traces:
         ),
         jobs=count(ITS_JOBS),
         job_lines=count(f"SELECT id FROM job_lines WHERE job_id IN ({ITS_JOBS})"),
+        chats=num_losing,
+        chats_naming_it=len(chats) - num_losing,
         folder=words["folder"],
     )
+
+
+def left_of_chats(db: sqlite3.Connection, name: str) -> list[tuple[Chat, Lost]]:
+    """Returns the chats that hold anything of a collection as they are without it."""
+    texts = db.execute(f"SELECT text FROM notes WHERE id IN ({ITS_NOTES})", {"name": name})
+    return list(chats_without(db, name, (text for (text,) in texts)))
 
 
 def forget(database: Database, name: str, folder: str = "") -> Traces:
@@ -70,6 +88,8 @@ def forget(database: Database, name: str, folder: str = "") -> Traces:
     with database.writing() as db:
         traces = traces_of(db, name, folder)
         words = {"name": name, "folder": traces.folder}
+        for chat, _ in left_of_chats(db, name):
+            rewrite(db, chat)
         db.execute(f"DELETE FROM jobs WHERE id IN ({ITS_JOBS})", words)
         db.execute("DELETE FROM collections WHERE name = ?", (name,))
         db.execute(

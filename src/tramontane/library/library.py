@@ -15,6 +15,7 @@ import numpy as np
 
 from tramontane.errors import LibraryError, NotesError, NotFound
 from tramontane.files import held_alone
+from tramontane.library.chats import Chats
 from tramontane.library.database import Database
 from tramontane.library.filters import Filters
 from tramontane.library.forgetting import Traces, forget, traces_of
@@ -50,6 +51,7 @@ class Library:
         self._searcher = Searcher(self._database, embed, self._model)
         self.keys = Keys(self._database)
         self.jobs = Jobs(self._database)
+        self.chats = Chats(self._database)
         self.support_labels = SupportLabels(self._database)
         self.support_promises = SupportPromises(self._database)
 
@@ -123,7 +125,8 @@ class Library:
             return traces_of(db, name, folder)
 
     def forget(self, name: str, folder: str = "") -> Traces:
-        """Removes a collection and the jobs on it so that no byte of the file holds them.
+        """Removes a collection, the jobs on it and what answers quote of it, so that no byte of the
+        file holds them.
 
         Returns what was removed; its folder is not touched. Unlike `remove_collection` it writes
         the whole file anew, and it finishes what an interruption left.
