@@ -54,6 +54,9 @@ class Settings(BaseModel):
         "with any, everybody needs a key",
     )
     needs_key: bool = Field(False, description="everybody needs a key, on this machine too")
+    keeps_history: bool = Field(
+        True, description="questions asked on the page are kept in the library with their answers"
+    )
     most_answers: int = Field(
         128, ge=1, le=4096, description="answers under way and waiting; beyond, 429"
     )

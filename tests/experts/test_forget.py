@@ -16,6 +16,7 @@ from expert_makers import SMALL, canal_notes
 from note_bytes import runs_in, runs_of
 
 from tramontane.cli import forget as forgetting
+from tramontane.cli.desk import RealDesk
 from tramontane.cli.experts import withdraw_with_proof
 from tramontane.cli.forget import forget, preview
 from tramontane.cli.notes import add_and_sync
@@ -25,6 +26,8 @@ from tramontane.experts.learn import learn
 from tramontane.library import forgetting as library_forgetting
 from tramontane.library.database import Database
 from tramontane.notes.folder import read_folder
+from tramontane.server.chats import History
+from tramontane.server.wire import AskBody, event_of
 from tramontane.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -76,6 +79,8 @@ def full_home(folders: Path, tiny_llama, tmp_path_factory) -> Path:
     withdraw_with_proof(parts, "mill")
     parts.shelf.restore("mill")
     list(parts.writer().ask("Where did the heron stand through the frost?", own_words=True))
+    ask_and_keep(parts, "Where did the heron stand in the frost?", own_words=True, voice=True)
+    ask_and_keep(parts, "Where did it stand?", collections=["mill"])
     leave_unfinished_learning(parts, "canal")
     heron = PASSWORDLIKE.format(n=3)
     for name in ("canal", "mill"):
@@ -113,6 +118,19 @@ def learn_into(parts: Parts, name: str, report=quiet) -> None:
         report=report,
     )
     parts.shelf.put_in_place(parts.shelf.add(expert), parts.mixture())
+
+
+def ask_and_keep(parts: Parts, question: str, **more) -> None:
+    """Asks as the page does, with its history."""
+    desk, asked = RealDesk(parts), AskBody(question=question, **more)
+    events = desk.ask(
+        question,
+        collections=asked.collections,
+        experts=None,
+        own_words=asked.own_words,
+        voice=asked.voice,
+    )
+    list(History(parts.library.chats, desk).kept(map(event_of, events), asked, None))
 
 
 def leave_unfinished_learning(parts: Parts, name: str) -> None:
@@ -154,6 +172,12 @@ def test_no_run_of_words_is_left_in_any_byte(parts, own_runs, folders):
     done = forget(parts, "canal")
     assert_nothing_left(parts, own_runs)
     assert (done.library.notes, done.library.jobs) == (60, 1)
+    of_mill, of_canal = parts.library.chats.ls()
+    assert done.library.chats == bool(of_mill.forgotten) + 1
+    assert of_canal.forgotten.sentences
+    assert of_canal.forgotten.passages
+    assert of_canal.question == "Where did the … stand in the …?"
+    assert (of_canal.collections, of_canal.experts) == (("mill",), ("mill",))
     assert done.library == plan.library
     assert set(done.files) == set(plan.files)
     assert done.mixtures == ("default",)

@@ -225,15 +225,34 @@ def test_a_collection_removed_before_can_still_be_forgotten(library: Library):
     assert b"heron" not in bytes_of(library)
 
 
-def test_a_question_that_quotes_a_note_goes_and_one_that_speaks_of_it_stays(library: Library):
-    asked(library, "Why had it “stood on one leg through all” of it?", ONLY_MILL)
-    asked(library, "Why would a heron stand on one leg?", ONLY_MILL)
+def test_a_question_that_quotes_a_note_goes_whole(library: Library):
+    (_, whole) = (
+        library.chats.begin(question, ["mill"], [])
+        for question in (
+            "Had it “stood on one leg through all” of it?",
+            "Had they stood in April, or the men on one leg?",
+        )
+    )
     assert forget(library).chats == 1
     assert [(chat.question, chat.forgotten) for chat in library.chats.ls()] == [
-        ("Why would a heron stand on one leg?", NOTHING),
+        (whole.question, NOTHING),
         ("", Lost(question=True)),
     ]
-    assert b"stood on one leg" not in bytes_of(library)
+    assert b"leg through all" not in bytes_of(library)
+
+
+def test_a_question_loses_the_words_that_only_those_notes_held(library: Library):
+    asked(library, "Did the HERON see two men in April, or a swan?", ONLY_MILL)
+    abstained = {"reason": "Your notes don't say. Nothing near mentions “gauge”.", "closest": None}
+    asked(library, "What is a gauge?", (("abstained", abstained),))
+    assert forget(library).chats == 2
+    gauge, heron = library.chats.ls()
+    assert heron.question == "Did the … see two men in April, or a swan?"
+    assert gauge.question == "What is a …?"
+    assert heron.forgotten == gauge.forgotten == Lost(question=True)
+    assert b"gauge" not in bytes_of(library)
+    assert b"heron" not in bytes_of(library).lower()
+    assert library.chats.chat(gauge.id).events[0][1]["reason"].endswith("mentions “…”.")
 
 
 def test_an_answer_that_ends_after_the_forgetting_is_not_written(library: Library):

@@ -9,6 +9,8 @@ from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
 from running_server import Running
 
+from tramontane.library.chats import Chats
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
 expect = playwright.expect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -26,6 +28,7 @@ class Visit:
     desk: FakeDesk
     jobs: FakeJobs
     audits: FakeAudits
+    chats: Chats
     server: Running
     complaints: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)

@@ -1,6 +1,7 @@
 """A fake desk, and a client whose requests come from the page itself."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,20 @@ from fake_jobs import FakeJobs
 from running_server import HOME, PORT, running
 from starlette.testclient import TestClient
 
+from tramontane.library.library import Library
 from tramontane.server.app import Access, make_app
 
 
 @pytest.fixture
 def desk() -> FakeDesk:
     return FakeDesk()
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Iterator[Library]:
+    """Holds keys and chats where the desk's notes are fake."""
+    with Library(tmp_path / "library.sqlite") as library:
+        yield library
 
 
 @pytest.fixture
@@ -41,16 +50,16 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(browser: Any, desk: FakeDesk) -> Iterator[Any]:
+def visit(browser: Any, desk: FakeDesk, library: Library) -> Iterator[Any]:
     """Whatever the test did: the console is quiet, and no other host was asked for anything."""
     from browser_visit import PATIENCE_SECONDS, Visit
 
     jobs, audits = FakeJobs(), FakeAudits()
-    with running(desk, jobs=jobs, audits=audits) as server:
+    with running(desk, jobs=jobs, audits=audits, chats=library.chats) as server:
         context = browser.new_context(reduced_motion="reduce")
         page = context.new_page()
         page.set_default_timeout(PATIENCE_SECONDS * 1000)
-        visit = Visit(page, desk, jobs, audits, server)
+        visit = Visit(page, desk, jobs, audits, library.chats, server)
         page.on("console", lambda said: visit.complaints.append(f"{said.type}: {said.text}"))
         page.on("pageerror", lambda error: visit.complaints.append(f"error: {error}"))
         page.on("request", lambda request: visit.addresses.append(request.url))

@@ -10,7 +10,7 @@ from typing import Any
 from tramontane.errors import Busy, ExpertError, LibraryError, NotesError, NotFound, RequestError
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
 from tramontane.notes.note import Skipped
-from tramontane.server.desk import ExpertCard, Status
+from tramontane.server.desk import ExpertCard, SourceNow, Status
 from tramontane.writing.events import (
     Abstained,
     Done,
@@ -197,6 +197,18 @@ class FakeDesk:
             raise NotFound(f"no note {path!r} in {collection!r}")
         return self.notes_of[collection][path], (collection, path) in self.changed
 
+    def source_now(self, source: Source) -> SourceNow:
+        is_changed = (source.collection, source.path) in self.changed
+        if source.path not in self.notes_of.get(source.collection, {}):
+            return SourceNow(None, None, None, "this note is gone")
+        moved = 2 if is_changed else 0
+        return SourceNow(
+            source.path,
+            source.first_line + moved,
+            source.last_line + moved,
+            "this note has changed since" if is_changed else None,
+        )
+
     def search(self, words: str, collections: Sequence[str] | None) -> list[Hit]:
         wanted = [word.strip("?.,").lower() for word in words.split() if len(word) > 3]
         hits = []
@@ -350,7 +362,7 @@ class FakeDesk:
             "mixtures": ["default"],
             "files": [f"/experts/{name}.safetensors"],
             "num_file_bytes": 8_800_000,
-            "library": {"notes": 3, "passages": 9, "jobs": 1},
+            "library": {"notes": 3, "passages": 9, "jobs": 1, "chats": 2},
             "out_of_reach": ["the folder of notes itself", "backups"],
         }
 

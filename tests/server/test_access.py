@@ -25,6 +25,7 @@ CHANGES = {
     "/api/jobs/1/pause": {},
     "/api/jobs/1/resume": {},
     "/api/jobs/1/cancel": {},
+    "/api/chats/clear": {},
 }
 READS = ("/api/status", "/api/collections", "/api/notes?collection=garden", "/api/experts")
 
@@ -44,7 +45,7 @@ def jobs() -> FakeJobs:
 def guarded(desk: FakeDesk, library: Library, jobs: FakeJobs) -> Iterator[TestClient]:
     """A server behind a reverse proxy: whoever comes needs a key."""
     access = Access(host="127.0.0.1", port=PORT, names=[PROXY], keys=library.keys, needs_key=True)
-    app = make_app(desk, access, jobs=jobs)
+    app = make_app(desk, access, jobs=jobs, chats=library.chats)
     with TestClient(app, base_url=HOME, raise_server_exceptions=False) as client:
         yield client
 

@@ -14,6 +14,7 @@ from fake_jobs import FakeJobs
 from fake_model import FakeEmbedder, FakeModel
 from running_server import running
 
+from tramontane.library.library import Library
 from tramontane.server.limits import Limits
 
 # The benchmark gives it ten minutes.
@@ -28,13 +29,14 @@ CHECKS = (
 
 
 @pytest.fixture
-def address():
+def address(library: Library):
     with running(
         FakeDesk(),
         open_model=FakeModel,
         embedder=FakeEmbedder(),
         jobs=FakeJobs(),
         audits=FakeAudits(),
+        chats=library.chats,
         # Ends the lines of jobs that go on for ever, and answers of a thousand tokens.
         limits=Limits(answer_seconds=2.0, default_new_tokens=8),
     ) as server:

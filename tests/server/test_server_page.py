@@ -229,7 +229,7 @@ def test_a_question_is_edited_and_asked_again(visit: Visit):
     visit.ask("How hot was the compost?")
     expect(page.get_by_role("blockquote")).to_contain_text("63 °C")
     visit.named("button", "Ask again").click()
-    history = page.get_by_role("navigation", name="Questions of this session")
+    history = page.get_by_role("navigation", name="History")
     expect(history.get_by_role("link", name="How hot was the compost?")).to_have_count(2)
 
 
@@ -258,7 +258,7 @@ def test_history_and_the_browsers_back_and_forward(visit: Visit):
     expect(visit.named("article", "Answer")).to_contain_text("41 cloves")
     page.go_forward()
     expect(visit.named("article", "Answer")).to_contain_text("63 °C")
-    history = page.get_by_role("navigation", name="Questions of this session")
+    history = page.get_by_role("navigation", name="History")
     history.get_by_role("link", name="How many bulbs?").click()
     expect(visit.named("article", "Answer")).to_contain_text("41 cloves")
     visit.named("link", "Experts").click()

@@ -16,8 +16,8 @@ from tramontane.cli.start import choices_here
 from tramontane.errors import NotFound
 from tramontane.experts.shelf import ExpertRecord
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
-from tramontane.server.desk import ExpertCard, Report, Status
-from tramontane.writing.events import Event
+from tramontane.server.desk import ExpertCard, Report, SourceNow, Status
+from tramontane.writing.events import Event, Source
 from tramontane.writing.writers_check import known_check
 
 EXAMPLES = (
@@ -89,6 +89,22 @@ class RealDesk:
     def note(self, collection: str, path: str) -> tuple[StoredNote, bool]:
         note = self.parts.library.note(collection, path)
         return note, not self.parts.library.is_current(collection, path)
+
+    def source_now(self, source: Source) -> SourceNow:
+        """Looks in the folder, and for lines also in the library, whose copy is what is opened."""
+        library = self.parts.library
+        try:
+            found = library.whereabouts(source)
+        except NotFound:
+            return SourceNow(None, None, None, "its collection is no longer in the library")
+        try:
+            as_it_was = library.note(source.collection, source.path).sha256 == source.note_sha256
+        except NotFound:
+            as_it_was = False
+        if as_it_was:
+            return SourceNow(source.path, source.first_line, source.last_line, found.remark)
+        path = found.path if found.file is not None else None
+        return SourceNow(path, found.first_line, found.last_line, found.remark)
 
     def search(self, words: str, collections: Sequence[str] | None) -> list[Hit]:
         return self.parts.library.search(words, collections=collections, limit=20)

@@ -42,6 +42,9 @@ def serve_command(
     no_samples: Annotated[
         bool, typer.Option("--no-samples", help="Don't load sample notes into an empty library.")
     ] = False,
+    no_history: Annotated[
+        bool, typer.Option("--no-history", help="Don't keep questions and their answers.")
+    ] = False,
     with_log: Annotated[
         bool, typer.Option("--log", help="Log each request as a line of JSON, without its text.")
     ] = False,
@@ -52,6 +55,7 @@ def serve_command(
     """
     log_in_lines(with_log)
     given = {"host": host, "port": port, "names": ",".join(name) if name else None}
+    given["keeps_history"] = False if no_history else None
     with opened((context.obj or {}) | given) as parts:
         parts.checkpoint  # noqa: B018  a missing base is told before anything else
         settings = parts.settings
@@ -70,6 +74,8 @@ def serve_command(
             embedder=parts.embed,
             jobs=JobOffice(parts.library.jobs, workers),
             audits=RealAudits(parts),
+            chats=parts.library.chats,
+            keeps_chats=settings.keeps_history,
             limits=Limits(
                 most_answers=settings.most_answers, answer_seconds=settings.answer_seconds
             ),

@@ -1,12 +1,14 @@
 """A chat without what it holds of a collection: its passages, what was said from them, its name.
 
 Sentences quoted from other collections stay. Prose was written with all passages in view, so it
-goes with any of them, and so does what the collection's expert was heard in.
+goes with any of them, and so does what the collection's expert was heard in. The question is the
+asker's; it loses those words that stood in the collection's notes and stand in no others.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -21,12 +23,14 @@ from tramontane.library.chats import (
     json_of,
     words_of,
 )
+from tramontane.library.stop_words import STOP_WORDS
 
 # So many words in a row that a question shares with a note are the note's, not the asker's.
 RUN_WORDS = 6
 # Where an event names experts; the values are each one's part.
 BY_EXPERT = ("shares", "effects", "behind")
 KEPT_AS_THEY_ARE = ("done",)
+LEFT_OUT = "…"
 
 Run = tuple[str, ...]
 
@@ -38,6 +42,7 @@ class Forgettable:
     name: str
     sources: frozenset[int]
     could_speak: bool
+    only_there: Set[str]
 
     def goes(self, sentence: Mapping[str, Any]) -> bool:
         if sentence["source"] in self.sources:
@@ -65,11 +70,18 @@ class Forgettable:
         return told
 
 
-def without(chat: Chat, name: str, quotes_it: bool = False) -> tuple[Chat, Lost]:
+def without(
+    chat: Chat, name: str, quotes_it: bool = False, only_there: Set[str] = frozenset()
+) -> tuple[Chat, Lost]:
     """Returns a chat without what it holds of a collection, and what went from it.
 
-    `quotes_it` says that its question does. One whose answer is still to come will have none.
+    `quotes_it` says that its question does; `only_there` are the words, folded, that no other
+    notes hold. One whose answer is still to come will have none.
     """
+    is_named = name in chat.collections or name in chat.experts
+    question = "" if quotes_it else chat.question
+    if is_named:
+        question = with_gaps(question, only_there)
     what = Forgettable(
         name,
         frozenset(
@@ -80,9 +92,9 @@ def without(chat: Chat, name: str, quotes_it: bool = False) -> tuple[Chat, Lost]
             if source["collection"] == name
         ),
         name in chat.experts,
+        only_there,
     )
-    is_named = name in chat.collections or name in chat.experts
-    lost = Lost(question=quotes_it and bool(chat.question))
+    lost = Lost(question=question != chat.question)
     if is_named and chat.state == "unfinished" and not chat.events:
         lost += Lost(answer=True)
     events: list[ChatEvent] = []
@@ -99,7 +111,7 @@ def without(chat: Chat, name: str, quotes_it: bool = False) -> tuple[Chat, Lost]
     return (
         replace(
             chat,
-            question="" if quotes_it else chat.question,
+            question=question,
             collections=tuple(one for one in chat.collections if one != name),
             experts=tuple(one for one in chat.experts if one != name),
             events=tuple(events),
@@ -129,6 +141,8 @@ def event_without(
             return (event, {"instead": None}), Lost(sentences=1)
         return (event, {"instead": instead and what.unnamed(instead)}), Lost()
     if event == "abstained":
+        # It names a word of the question.
+        data = data | {"reason": with_gaps(data["reason"], what.only_there)}
         if data["closest"] and data["closest"]["collection"] == what.name:
             return (event, data | {"closest": None}), Lost(passages=1)
         return (event, data), Lost()
@@ -149,16 +163,23 @@ def event_without(
 
 
 def chats_without(
-    db: sqlite3.Connection, name: str, note_texts: Iterable[str]
+    db: sqlite3.Connection,
+    name: str,
+    note_texts: Iterable[str],
+    is_elsewhere: Callable[[str], bool],
 ) -> Iterator[tuple[Chat, Lost]]:
     """Yields those chats that hold anything of a collection, without it, and what each loses.
 
-    `note_texts` are the collection's notes, in which questions may have been found.
+    `note_texts` are the collection's notes; `is_elsewhere` tells whether a word stands in others.
     """
-    quoting = questions_in(db, name, note_texts)
-    for row in db.execute(f"SELECT {HEAD}, events FROM chats ORDER BY id").fetchall():
-        chat = chat_of(row)
-        left, lost = without(chat, name, chat.id in quoting)
+    rows = db.execute(f"SELECT {HEAD}, events FROM chats ORDER BY id").fetchall()
+    chats = [chat_of(row) for row in rows]
+    # A collection that was removed before has left no notes, but answers quote it still.
+    texts = [*note_texts, *passages_quoted(chats, name), name] if chats else []
+    quoting = quoted_in(chats, texts)
+    only_there = {word for word in asked_in(chats, name, texts) if not is_elsewhere(word)}
+    for chat in chats:
+        left, lost = without(chat, name, chat.id in quoting, only_there)
         if left != chat:
             yield left, lost
 
@@ -180,28 +201,47 @@ def rewrite(db: sqlite3.Connection, chat: Chat) -> None:
     )
 
 
-def questions_in(db: sqlite3.Connection, name: str, note_texts: Iterable[str]) -> set[int]:
-    """Returns the chats whose question has a run of words from a collection's notes."""
+def quoted_in(chats: Sequence[Chat], texts: Sequence[str]) -> set[int]:
+    """Returns the chats whose question has a run of words from these texts."""
     asked: dict[Run, set[int]] = {}
-    for chat_id, question in db.execute("SELECT id, question FROM chats"):
-        for run in runs_of(question):
-            asked.setdefault(run, set()).add(chat_id)
+    for chat in chats:
+        for run in runs_of(chat.question):
+            asked.setdefault(run, set()).add(chat.id)
     found: set[int] = set()
-    if asked:
-        # A collection that was removed before has left no notes, but answers quote it still.
-        for text in [*note_texts, *passages_quoted(db, name)]:
-            for run in runs_of(text) & asked.keys():
-                found |= asked[run]
+    for text in texts if asked else ():
+        for run in runs_of(text) & asked.keys():
+            found |= asked[run]
     return found
 
 
-def passages_quoted(db: sqlite3.Connection, name: str) -> Iterator[str]:
-    for (events,) in db.execute("SELECT events FROM chats"):
-        for event, data in json.loads(events):
+def asked_in(chats: Sequence[Chat], name: str, texts: Sequence[str]) -> set[str]:
+    """Returns the words of questions asked of a collection that stand in its texts."""
+    asked = {
+        word
+        for chat in chats
+        if name in chat.collections or name in chat.experts
+        for word in WORD.findall(folded(chat.question))
+    } - STOP_WORDS
+    found: set[str] = set()
+    for text in texts if asked else ():
+        found |= asked.intersection(WORD.findall(folded(text)))
+    return found
+
+
+def passages_quoted(chats: Sequence[Chat], name: str) -> Iterator[str]:
+    for chat in chats:
+        for event, data in chat.events:
             sources: Sequence[Any] = data["sources"] if event == "sources" else ()
             if event == "abstained" and data["closest"]:
                 sources = [data["closest"]]
             yield from (source["text"] for source in sources if source["collection"] == name)
+
+
+def with_gaps(text: str, words: Set[str]) -> str:
+    """Returns a text that shows where these words stood, and not the words."""
+    composed = unicodedata.normalize("NFC", text)
+    left = WORD.sub(lambda word: LEFT_OUT if folded(word[0]) in words else word[0], composed)
+    return text if left == composed else left
 
 
 def runs_of(text: str) -> set[Run]:

@@ -30,7 +30,10 @@ ChatEvent = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """What forgetting took from a chat; `answer`: all of it, which came while that went on."""
+    """What forgetting took from a chat.
+
+    `question`: the whole of it or words; `answer`: all of it, which came while that went on.
+    """
 
     sentences: int = 0
     passages: int = 0

@@ -77,7 +77,16 @@ def traces_of(db: sqlite3.Connection, name: str, folder: str = "") -> Traces:
 def left_of_chats(db: sqlite3.Connection, name: str) -> list[tuple[Chat, Lost]]:
     """Returns the chats that hold anything of a collection as they are without it."""
     texts = db.execute(f"SELECT text FROM notes WHERE id IN ({ITS_NOTES})", {"name": name})
-    return list(chats_without(db, name, (text for (text,) in texts)))
+
+    def is_elsewhere(word: str) -> bool:
+        found = db.execute(
+            "SELECT 1 FROM passages_fts WHERE passages_fts MATCH :word "
+            f"AND rowid NOT IN ({ITS_PASSAGES}) LIMIT 1",
+            {"word": f'"{word}"', "name": name},
+        )
+        return found.fetchone() is not None
+
+    return list(chats_without(db, name, (text for (text,) in texts), is_elsewhere))
 
 
 def forget(database: Database, name: str, folder: str = "") -> Traces:

@@ -18,12 +18,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tramontane.errors import TramontaneError
+from tramontane.library.chats import Chats
 from tramontane.library.keys import Keys
 from tramontane.server.api import Api
 from tramontane.server.audits import AuditDesk, AuditsApi
 from tramontane.server.bodies import Bodies
+from tramontane.server.chats import ChatsApi, History
 from tramontane.server.desk import Desk, Report
-from tramontane.server.guard import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
+from tramontane.server.guard import COOKIE, HEADERS, MAX_BODY_BYTES, Guard, key_of
 from tramontane.server.jobs import JobDesk, JobsApi
 from tramontane.server.limits import Limits
 from tramontane.server.metrics import Metrics
@@ -79,18 +81,22 @@ def make_app(
     embedder: Embedder | None = None,
     jobs: JobDesk | None = None,
     audits: AuditDesk | None = None,
+    chats: Chats | None = None,
+    keeps_chats: bool = True,
     limits: Limits | None = None,
 ) -> Starlette:
     """Returns the app of a server; `open_model` opens the base, in a thread, once it has begun.
 
-    Without it the page is served alone; so it is without jobs, and without audits.
+    Without it the page is served alone; so it is without jobs, without audits, and without chats.
+    With `keeps_chats` false, those there are can be read and removed, and none are added.
     """
     # At its debug level it would write every event, and so people's notes, into the log.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
     limits = limits or Limits()
     pool = ThreadPoolExecutor(MAX_STREAMS, thread_name_prefix="stream")
     bodies, metrics = Bodies(limits), Metrics()
-    page = Page(desk, pool, bodies, access.keys)
+    history = History(chats, desk, keeps=keeps_chats) if chats is not None else None
+    page = Page(desk, pool, bodies, access.keys, history)
     routes = page.routes()
     service = None
     if open_model is not None and embedder is not None:
@@ -100,6 +106,8 @@ def make_app(
         routes += JobsApi(jobs, bodies).routes()
     if audits is not None:
         routes += AuditsApi(audits, bodies).routes()
+    if history is not None:
+        routes += ChatsApi(history, bodies).routes()
     document = document_of(routes)
     routes += [
         Route("/openapi.json", lambda _: Response(document, media_type=JSON)),
@@ -145,9 +153,15 @@ class Page:
     plain."""
 
     def __init__(
-        self, desk: Desk, pool: ThreadPoolExecutor, bodies: Bodies, keys: Keys | None = None
+        self,
+        desk: Desk,
+        pool: ThreadPoolExecutor,
+        bodies: Bodies,
+        keys: Keys | None = None,
+        history: History | None = None,
     ):
         self.desk, self.pool, self.bodies, self.keys = desk, pool, bodies, keys
+        self.history = history
         self.files = read_page()
 
     def routes(self) -> list[Route]:
@@ -238,7 +252,7 @@ class Page:
         return as_json({"hits": hits})
 
     async def ask(self, request: Request) -> Response:
-        asked = await self.body_of(request, AskBody)
+        asked, key_id = await self.body_of(request, AskBody), key_of(request)
 
         def work(emit: Emit) -> None:
             events = self.desk.ask(
@@ -250,8 +264,14 @@ class Page:
                 honest=asked.honest,
             )
             with closing(events):
-                for event in events:
-                    emit(*event_of(event))
+                told = map(event_of, events)
+                if self.history is None:
+                    for event in told:
+                        emit(*event)
+                    return
+                with closing(self.history.kept(told, asked, key_id)) as kept:
+                    for event in kept:
+                        emit(*event)
 
         return await stream(request, work, self.pool)
 

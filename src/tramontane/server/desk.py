@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tramontane.library.records import Collection, Hit, StoredNote, SyncReport
-from tramontane.writing.events import Event
+from tramontane.writing.events import Event, Source
 
 Report = Callable[[str, int, int], None]
 
@@ -49,6 +49,20 @@ class ExpertCard:
     manifest: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class SourceNow:
+    """Where the passage of an older answer stands in the library now.
+
+    `path` is None for a note that is gone, lines are where the passage isn't in it any more.
+    `remark` is for the reader; None where all is as it was.
+    """
+
+    path: str | None
+    first_line: int | None
+    last_line: int | None
+    remark: str | None
+
+
 class Desk(Protocol):
     def status(self) -> Status: ...
 
@@ -66,6 +80,8 @@ class Desk(Protocol):
 
     def note(self, collection: str, path: str) -> tuple[StoredNote, bool]:
         """Returns the note as the library read it, and whether its file has changed since."""
+
+    def source_now(self, source: Source) -> SourceNow: ...
 
     def search(self, words: str, collections: Sequence[str] | None) -> list[Hit]: ...
 

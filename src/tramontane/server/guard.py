@@ -14,7 +14,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import Request, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tramontane.library.keys import PREFIX, Key, Keys
@@ -26,8 +26,8 @@ WILDCARDS = ("0.0.0.0", "::", "")
 MAX_BODY_BYTES = 64 * 1024
 # What programs use that know OpenAI's interface and nothing of this server.
 PROGRAM_PATHS = ("/v1/", "/tokenize", "/detokenize")
-# Read or asked with either scope; their POSTs change nothing.
-ASK_PATHS = ("/api/ask", "/api/search", *PROGRAM_PATHS)
+# Read or asked with either scope; their POSTs change nothing but what is the key's own.
+ASK_PATHS = ("/api/ask", "/api/search", "/api/chats/remove", *PROGRAM_PATHS)
 COOKIE = "tramontane_key"
 # Programs of the page's own interface send this header to say they meant it. A website can't set
 # it without asking first (CORS preflight), and we never agree.
@@ -96,7 +96,8 @@ class Guard:
         try:
             headers = Headers(scope=scope)
             self.check(scope["method"], headers, scope["path"])
-            self.check_key(scope["method"], headers, scope["path"])
+            key = self.check_key(scope["method"], headers, scope["path"])
+            scope.setdefault("state", {})["key"] = key
         except Refusal as refusal:
             await refuse(refusal, send_guarded)
             return
@@ -145,10 +146,13 @@ class Guard:
         if not length.isdigit() or int(length) > most_bytes:
             raise too_large(most_bytes)
 
-    def check_key(self, method: str, headers: Headers, path: str) -> None:
-        """Raises Refusal where a key is needed and none came, or one that isn't, or may not."""
+    def check_key(self, method: str, headers: Headers, path: str) -> Key | None:
+        """Returns the key that came, if any.
+
+        Raises Refusal where one is needed and none came, or one that isn't, or may not.
+        """
         if path in self.open_paths:
-            return
+            return None
         text = key_in(headers)
         key = self.keys.find(text) if self.keys is not None and text else None
         if key is None:
@@ -164,13 +168,14 @@ class Guard:
                     code="invalid_api_key",
                     headers={"www-authenticate": "Bearer"},
                 )
-            return
+            return None
         if not may(key, method, path):
             raise Refusal(
                 403,
                 "NotAllowed",
                 f"the key {key.name!r} may ask and read; this wants a key of scope manage",
             )
+        return key
 
     def is_own_origin(self, origin: str, host: str) -> bool:
         if origin == f"http://{host}":
@@ -228,6 +233,12 @@ def key_in(headers: Headers) -> str:
         return headers["x-api-key"].strip()
     cookies = cookie_parser(headers.get("cookie", ""))
     return cookies.get(COOKIE, "")
+
+
+def key_of(http: Request) -> str | None:
+    """Returns the id of the key that a request let in came with; None for this machine itself."""
+    key = getattr(http.state, "key", None)
+    return key.id if key is not None else None
 
 
 def may(key: Key, method: str, path: str) -> bool:

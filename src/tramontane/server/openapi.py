@@ -1,7 +1,7 @@
 """The interface's description, made from the very models that check it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from starlette.routing import Route
 from tramontane import __version__
 from tramontane.server import openai_wire as wire
 from tramontane.server.audits import FindingBody
+from tramontane.server.chats import MOST_SEARCH_CHARACTERS, ClearBody, RemoveBody
 from tramontane.server.jobs import JobBody
 from tramontane.server.wire import (
     AskBody,
@@ -43,6 +44,7 @@ TEXTS = {
     503: "The model is being opened, or memory is short",
 }
 EVENTS, JSON = "text/event-stream", "application/json"
+ID = {"type": "integer", "minimum": 1, "maximum": 2**53}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Operation:
     status: int = 200
     streams: bool = False
     query: Sequence[str] = ()
+    # Parts of the query that may be left out, with their schemas.
+    optional: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     numbers: Sequence[str] = field(default=())
 
 
@@ -115,6 +119,18 @@ OPERATIONS = (
     Operation("get", "/api/note", "One note", may=(404,), query=("collection", "path")),
     Operation("post", "/api/search", "Passages for some words", SearchBody, may=(404,)),
     Operation("post", "/api/ask", "An answer from notes", AskBody, may=(404, 409), type=EVENTS),
+    Operation(
+        "get",
+        "/api/chats",
+        "Questions that were asked, the newest first",
+        optional={
+            "words": {"type": "string", "maxLength": MOST_SEARCH_CHARACTERS},
+            "before": ID,
+        },
+    ),
+    Operation("get", "/api/chats/{id}", "One with its whole answer", may=(404,), numbers=("id",)),
+    Operation("post", "/api/chats/remove", "Remove one for good", RemoveBody, may=(404, 409)),
+    Operation("post", "/api/chats/clear", "Remove all for good", ClearBody, may=(409,)),
     Operation("get", "/api/experts", "Experts with their figures"),
     Operation(
         "post",
@@ -249,9 +265,7 @@ def described(operation: Operation) -> dict[str, Any]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "integer", "minimum": 1, "maximum": 2**53}
-            if name in operation.numbers
-            else {"type": "string", "minLength": 1},
+            "schema": ID if name in operation.numbers else {"type": "string", "minLength": 1},
         }
         for name in ("name", "id")
         if f"{{{name}}}" in operation.path
@@ -264,6 +278,10 @@ def described(operation: Operation) -> dict[str, Any]:
             "schema": {"type": "string", "minLength": 1},
         }
         for name in operation.query
+    ]
+    parameters += [
+        {"name": name, "in": "query", "required": False, "schema": schema}
+        for name, schema in operation.optional.items()
     ]
     if parameters:
         told["parameters"] = parameters

@@ -46,8 +46,10 @@ class Body(BaseModel):
 class AskBody(Body):
     """`experts` names those switched on; absent or null means every one in place.
 
-    With `voice`, an event "voiced" follows for each sentence: each expert's share and effect. With
-    `honest`, an event "withheld" stands for each sentence that no source backs.
+    With `keep` false, question and answer aren't kept in the history; where they are, an event
+    "kept" comes first. With `voice`, an event "voiced" follows for each sentence: each expert's
+    share and effect. With `honest`, an event "withheld" stands for each sentence that no source
+    backs.
     """
 
     question: str
@@ -56,6 +58,7 @@ class AskBody(Body):
     own_words: bool = False
     voice: bool = False
     honest: bool = False
+    keep: bool = True
 
 
 class SearchBody(Body):

@@ -18,7 +18,35 @@ export class Answer extends EventTarget {
     this.closest = null;
     this.abstained = false;
     this.seconds = null;
+    // The library's number for it, once it has one.
+    this.chatId = null;
+    this.whyNotKept = null;
+    // What the library said of an answer of old, and where its sources are now.
+    this.old = null;
+    this.sourcesNow = new Map();
     this.stopper = new AbortController();
+  }
+
+  // An answer of old, from what the library kept.
+  static of(chat) {
+    const { id, question, collections, experts, events: pieces } = chat;
+    const answer = new Answer(`kept-${id}`, question, { collections, experts });
+    Object.assign(answer, { chatId: id, old: chat, state: chat.state });
+    for (const now of chat.sources_now) answer.sourcesNow.set(now.number, now);
+    for (const [name, data] of pieces) {
+      if (name === "error") answer.error = data;
+      else answer.take(name, data);
+    }
+    return answer;
+  }
+
+  get address() {
+    return `#/ask/${this.chatId ?? this.id}`;
+  }
+
+  // Where a source can be opened, and what to say of it: its note may have changed since.
+  now(source) {
+    return { ...source, remark: null, ...this.sourcesNow.get(source.number) };
   }
 
   async run() {
@@ -54,10 +82,17 @@ export class Answer extends EventTarget {
   body(withOwnWords) {
     // The model's own words are asked for as what they are: nobody checks them.
     const honest = this.options.honest && !withOwnWords;
-    return { question: this.question, ...this.options, honest, own_words: withOwnWords };
+    // The history has the answer itself, not what it is tried against.
+    const keep = Boolean(this.options.keep) && !withOwnWords && !this.without;
+    return { question: this.question, ...this.options, honest, own_words: withOwnWords, keep };
   }
 
   take(name, data) {
+    if (name === "kept") {
+      Object.assign(this, { chatId: data.id, asked: data.asked, whyNotKept: data.why_not });
+      this.say("kept");
+      return;
+    }
     if (name === "sources") this.sources = data.sources;
     if (name === "sentence") this.sentences.push(data);
     if (name === "withheld" && data.instead) this.sentences.push(data.instead);

@@ -1,8 +1,9 @@
-// What the page knows: status, collections, experts, and this session's questions. Nothing of it
-// is kept when the tab closes.
+// What the page knows: status, collections, experts, this session's questions and the history of
+// all. The page itself keeps nothing when the tab closes.
 
 import { Answer } from "/answer.js";
 import { get } from "/api.js";
+import { History } from "/history.js";
 
 export class Room extends EventTarget {
   status = null;
@@ -15,7 +16,12 @@ export class Room extends EventTarget {
   leftOut = new Set();
   coloursByExpert = false;
   isHonest = false;
+  keepsNew = true;
+  history = new History();
   error = null;
+  // The number of an answer of old that is being fetched, and why one couldn't be.
+  opening = null;
+  fault = null;
 
   async load() {
     try {
@@ -24,6 +30,7 @@ export class Room extends EventTarget {
         get("/api/examples"),
         get("/api/collections"),
         get("/api/experts"),
+        this.history.load(),
       ]);
       Object.assign(this, { status, examples, collections, experts, error: null });
     } catch (error) {
@@ -76,10 +83,11 @@ export class Room extends EventTarget {
       collections: this.chosenCollections,
       experts: this.chosenExperts,
       honest: this.isHonest,
+      keep: this.keepsNew,
     };
-    const answer = new Answer(this.answers.length + 1, question, options);
+    const answer = new Answer(`now-${this.answers.length + 1}`, question, options);
     this.answers.push(answer);
-    this.current = answer;
+    this.show(answer);
     this.run(answer);
     this.say();
     return answer;
@@ -101,12 +109,81 @@ export class Room extends EventTarget {
     for (const kind of ["piece", "change"]) {
       answer.addEventListener(kind, () => this.dispatchEvent(new Event("answer")));
     }
+    answer.addEventListener("kept", () => this.keep(answer));
+    answer.addEventListener("change", () => this.keep(answer));
     answer.run();
   }
 
-  show(id) {
-    this.current = this.answers.find((answer) => answer.id === id) ?? null;
+  // From now on the address is one that a later visit can open, too.
+  keep(answer) {
+    if (answer.chatId === null || answer.isRemoved) return;
+    const [address, query] = location.hash.split("?");
+    if (address === `#/ask/${answer.id}`) {
+      history.replaceState(null, "", query ? `${answer.address}?${query}` : answer.address);
+    }
+    const { chatId: id, question, asked, options } = answer;
+    const state = { done: "done", failed: "failed" }[answer.state] ?? "unfinished";
+    this.history.put({
+      id,
+      question,
+      asked,
+      state,
+      collections: options.collections ?? this.collections.map(({ name }) => name),
+      experts: options.experts ?? this.inPlace.map(({ name }) => name),
+      forgotten: {},
+    });
+  }
+
+  // The answer that an address names: one of this session, or the one of old that is shown.
+  find(id) {
+    const isIt = (answer) => id === answer.id || id === String(answer.chatId);
+    if (this.current && isIt(this.current)) return this.current;
+    return this.answers.find(isIt) ?? null;
+  }
+
+  show(answer) {
+    this.current = answer;
+    this.opening = null;
+    this.fault = null;
     this.say();
+  }
+
+  // Fetches an answer of old; what is shown stays until it has come.
+  async open(id) {
+    if (this.opening === id) return;
+    this.opening = id;
+    try {
+      const { chat } = await get(`/api/chats/${id}`);
+      if (this.opening === id) this.show(Answer.of(chat));
+    } catch (error) {
+      if (this.opening !== id) return;
+      this.show(null);
+      this.fault = error;
+      this.say();
+    }
+  }
+
+  async remove(id) {
+    await this.history.remove(id);
+    this.leave((answer) => answer.chatId === id);
+  }
+
+  async removeAll() {
+    await this.history.clear();
+    this.leave((answer) => answer.chatId !== null);
+  }
+
+  // Lets go of answers that are kept no more.
+  leave(isGone) {
+    for (const answer of this.answers.filter(isGone)) {
+      answer.isRemoved = true;
+      answer.stop();
+    }
+    this.answers = this.answers.filter((answer) => !isGone(answer));
+    if (this.current && isGone(this.current)) {
+      history.replaceState(null, "", "#/ask");
+      this.show(null);
+    } else this.say();
   }
 
   stop() {

@@ -26,6 +26,32 @@ export const duration = (seconds) => {
   return count(Math.round(seconds / 3600), "hour");
 };
 
+// The day of a moment, and the moment, as a person says them.
+export function day(moment) {
+  const days = (date) => Math.floor((date - date.getTimezoneOffset() * 60_000) / 86_400_000);
+  const ago = days(new Date()) - days(new Date(moment));
+  if (ago <= 1) return ago === 1 ? "Yesterday" : "Today";
+  return new Date(moment).toLocaleDateString("en", { dateStyle: "long" });
+}
+
+export const time = (moment) =>
+  new Date(moment).toLocaleString("en", { dateStyle: "long", timeStyle: "short" });
+
+// What forgetting a collection took from an answer; empty where nothing.
+export function lost({ sentences, passages, own_words: ownWords, question, answer }) {
+  if (answer) return "No answer is kept: what it had looked in was forgotten.";
+  const parts = [
+    sentences && count(sentences, "sentence"),
+    passages && count(passages, "passage"),
+    ownWords && "its own words",
+    question && "words of the question",
+  ].filter(Boolean);
+  if (!parts.length) return "";
+  const isOne = parts.length === 1 && sentences + passages === 1;
+  const said = `${list(parts)} ${isOne ? "was" : "were"} forgotten with a collection.`;
+  return said[0].toUpperCase() + said.slice(1);
+}
+
 export const lines = (first, last) => (first === last ? `line ${first}` : `lines ${first}–${last}`);
 
 export const shortHash = (hash) => (hash || "").slice(0, 12);

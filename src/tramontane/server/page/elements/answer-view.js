@@ -1,11 +1,12 @@
 // One answer as it comes: quotations or marked prose, "your notes don't say", own words below.
 
 import { clear, make } from "/dom.js";
-import { count, lines } from "/words.js";
+import { count, lines, list, lost, time } from "/words.js";
 import { noteAddress } from "/router.js";
 import "/elements/marked-sentence.js";
 import "/elements/own-words.js";
 import "/elements/report-dialog.js";
+import { changedSince } from "/elements/source-list.js";
 
 class AnswerView extends HTMLElement {
   connectedCallback() {
@@ -21,7 +22,8 @@ class AnswerView extends HTMLElement {
         { "aria-label": answer.without ? `Answer without ${answer.without}` : "Answer" },
         answer.without
           ? make("h2", { class: "small-heading" }, `Without ${answer.without}`)
-          : make("h1", { class: "question" }, answer.question),
+          : make("h1", { class: "question" }, answer.question || "A question that was forgotten"),
+        answer.old && ofOld(answer.old),
         this.body,
         this.state,
         this.foot,
@@ -52,6 +54,8 @@ class AnswerView extends HTMLElement {
   add(name, data) {
     if (name === "sentence") this.addSentence(data);
     if (name === "withheld") this.addWithheld(data.instead);
+    if (name === "forgotten")
+      this.body.append(make("p", { class: "note" }, "A sentence was forgotten with its collection."));
     if (name === "heading") this.body.append(make("h2", {}, data.text));
     if (name === "abstained") this.body.append(...this.abstention(data));
     this.renderState();
@@ -80,6 +84,7 @@ class AnswerView extends HTMLElement {
   abstention({ reason, closest }) {
     const said = make("p", { class: "abstained" }, reason);
     if (!closest) return [said];
+    const now = this.answer.now(closest);
     const place = `${closest.path}, ${lines(closest.first_line, closest.last_line)}`;
     return [
       said,
@@ -88,7 +93,9 @@ class AnswerView extends HTMLElement {
         { class: "closest", "aria-label": "Closest passage" },
         make("h2", { class: "small-heading" }, "Closest"),
         make("blockquote", {}, make("p", { class: "passage" }, closest.text)),
-        make("a", { href: noteAddress(closest), "aria-label": `Open note ${place}` }, place),
+        now.path &&
+          make("a", { href: noteAddress(now), "aria-label": `Open note ${place}` }, place),
+        changedSince(now.remark),
       ),
     ];
   }
@@ -101,10 +108,11 @@ class AnswerView extends HTMLElement {
     const parts = [];
     const hasShares = answer.sentences.some((sentence) => sentence.shares);
     if (answer.state !== "running" && hasShares) parts.push(this.colourToggle());
-    if (["done", "stopped"].includes(answer.state) && !answer.without) parts.push(this.otherwise());
+    if (["done", "stopped", "unfinished", "failed"].includes(answer.state) && !answer.without)
+      parts.push(this.otherwise());
     if (answer.sentences.some((sentence) => sentence.kind === "prose")) parts.push(legend());
     const canSpeak = room.status && !room.status.can_write;
-    if (canSpeak && answer.state === "done" && !answer.abstained && answer.sentences.length) {
+    if (canSpeak && !answer.old && answer.state === "done" && !answer.abstained && answer.sentences.length) {
       this.ownWords ??= make("own-words", { room, answer });
       parts.push(this.ownWords);
     }
@@ -123,7 +131,8 @@ class AnswerView extends HTMLElement {
 
   // What each expert that spoke is worth here: the same question without it; or another question.
   otherwise() {
-    const spoke = Object.entries(this.answer.meanShares() ?? {})
+    // Against an answer of old, its notes may have changed too.
+    const spoke = Object.entries((!this.answer.old && this.answer.meanShares()) || {})
       .filter(([, share]) => share > 0)
       .map(([name]) => name);
     const button = (name, act) =>
@@ -141,6 +150,10 @@ class AnswerView extends HTMLElement {
         this.dispatchEvent(new CustomEvent("question-edit", { bubbles: true })),
       ),
       button("Ask again", () => this.again()),
+      this.answer.chatId !== null &&
+        button("Delete", () =>
+          this.dispatchEvent(new CustomEvent("answer-remove", { bubbles: true })),
+        ),
     );
   }
 
@@ -157,27 +170,23 @@ class AnswerView extends HTMLElement {
       this.state.textContent = answer.pieces.length ? "Reading…" : "Looking in your notes…";
     } else if (answer.state === "stopped") {
       this.state.textContent = "Stopped. What stands here is whole as far as it goes.";
+    } else if (answer.state === "unfinished") {
+      this.state.textContent =
+        "Not finished: the page was left, or the server ended, before the answer did.";
     } else if (answer.state === "failed") {
-      clear(
-        this.state,
-        `${answer.error.message} `,
-        make(
-          "button",
-          { type: "button", class: "quiet", onclick: () => this.again() },
-          "Ask again",
-        ),
-      );
+      this.state.textContent = answer.error.message;
     } else {
       const found = answer.abstained
         ? ""
         : `${count(answer.sentences.length, "sentence")} from ${count(answer.sources.length, "source")}. `;
-      this.state.textContent =
-        answer.seconds === null ? found : `${found}${answer.seconds.toFixed(1)} s.`;
+      const took = answer.seconds === null ? "" : `${answer.seconds.toFixed(1)} s.`;
+      const unkept = answer.whyNotKept ? ` It is not kept: ${answer.whyNotKept}` : "";
+      this.state.textContent = `${found}${took}${unkept}`;
     }
   }
 
   again() {
-    location.hash = `#/ask/${this.room.ask(this.answer.question).id}`;
+    location.hash = this.room.ask(this.answer.question).address;
   }
 
   colourToggle() {
@@ -198,6 +207,13 @@ class AnswerView extends HTMLElement {
       "Colour by expert",
     );
   }
+}
+
+// When it was asked, of what, and what forgetting has taken from it.
+function ofOld({ asked, collections, experts, forgotten }) {
+  const where = collections.length ? ` in ${list(collections)}` : "";
+  const who = experts.length ? ` Experts on: ${list(experts)}.` : "";
+  return make("p", { class: "note" }, `Asked ${time(asked)}${where}.${who} ${lost(forgotten)}`);
 }
 
 function legend() {

@@ -70,7 +70,7 @@ class AskBox extends HTMLElement {
     if (!question) return;
     this.field.value = "";
     this.grow();
-    location.hash = `#/ask/${this.room.ask(question).id}`;
+    location.hash = this.room.ask(question).address;
   }
 
   get isRunning() {

@@ -49,7 +49,7 @@ class AskEmpty extends HTMLElement {
   }
 
   ask(question) {
-    location.hash = `#/ask/${this.room.ask(question).id}`;
+    location.hash = this.room.ask(question).address;
   }
 }
 

@@ -45,7 +45,8 @@ class ForgetDialog extends HTMLElement {
         "p",
         {},
         `${count(files.length, "file")} with ${bytes(size)}, ${count(library.notes, "note")} and ` +
-          `${count(library.passages, "passage")} in the library, ${count(library.jobs, "job")}` +
+          `${count(library.passages, "passage")} in the library, ${count(library.jobs, "job")}, ` +
+          `what ${count(library.chats, "answer")} in the history quote` +
           `${mixtures.length ? `, and its place in ${list(mixtures)}` : ""} go. There is no undo.`,
       ),
       make(

@@ -14,6 +14,8 @@ const KEYS = [
       .join(" · "),
     `go to ${list(Object.values(PLACES).map(({ title }) => title))}`,
   ],
+  ["h", "go to the history"],
+  ["↑ ↓ · Delete", "in the history: go to the next question; delete it, once you say so"],
   ["c", "colour by expert"],
   ["?", "this list"],
 ];

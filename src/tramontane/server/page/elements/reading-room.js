@@ -67,6 +67,7 @@ class ReadingRoom extends HTMLElement {
     else if (event.key === "g") this.pressedG = Date.now();
     else if (event.key === "?") this.keys.open();
     else if (event.key === "/") this.screens[this.screen]?.focusBox?.();
+    else if (event.key === "h" && this.screen === "ask") this.screens.ask.focusHistory();
     else if (event.key === "c" && this.screen === "ask") this.screens.ask.toggleColours();
     else return;
     event.preventDefault();

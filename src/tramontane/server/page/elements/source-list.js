@@ -35,7 +35,10 @@ class SourceList extends HTMLElement {
     if (state !== this.state) {
       this.state = state;
       this.numMarked = 0;
-      clear(this.list, sources.map(sourceItem));
+      clear(
+        this.list,
+        sources.map((source) => sourceItem(source, answer.now(source))),
+      );
       for (const passage of this.list.querySelectorAll(".passage")) {
         if (passage.scrollHeight > passage.clientHeight) passage.tabIndex = 0;
       }
@@ -47,7 +50,7 @@ class SourceList extends HTMLElement {
   }
 
   mark({ kind, source, text }) {
-    const passage = this.list.children[source - 1]?.querySelector(".passage");
+    const passage = this.item(source)?.querySelector(".passage");
     if (kind !== "quotation" || !passage) return;
     for (const node of [...passage.childNodes]) {
       const at = node.nodeType === Node.TEXT_NODE ? node.data.indexOf(text) : -1;
@@ -61,22 +64,32 @@ class SourceList extends HTMLElement {
     if (first) passage.scrollTop = first.offsetTop;
   }
 
+  // Their numbers stay though one of them was forgotten.
+  item(number) {
+    return [...this.list.children].find((item) => item.dataset.number === String(number));
+  }
+
   show(number) {
-    const item = this.list.children[number - 1];
+    const item = this.item(number);
     if (!item) return;
     for (const other of this.list.children) other.classList.toggle("is-current", other === item);
     item.scrollIntoView({ block: "nearest" });
-    item.querySelector("a").focus({ preventScroll: true });
+    item.querySelector("a")?.focus({ preventScroll: true });
   }
 }
 
-function sourceItem(source) {
+// What has become of an old answer's note; nothing where all is as it was.
+export const changedSince = (remark) =>
+  remark && make("p", { class: "note" }, `${remark[0].toUpperCase()}${remark.slice(1)}.`);
+
+function sourceItem(source, now) {
   const place = lines(source.first_line, source.last_line);
   return make(
     "li",
-    {},
+    { "data-number": source.number },
     make("h3", {}, source.path),
     make("p", { class: "place" }, `${source.collection} · ${place}`),
+    changedSince(now.remark),
     make(
       "p",
       {
@@ -86,11 +99,12 @@ function sourceItem(source) {
       },
       source.text,
     ),
-    make(
-      "a",
-      { href: noteAddress(source), "aria-label": `Open note ${source.path} at ${place}` },
-      "Open note",
-    ),
+    now.path &&
+      make(
+        "a",
+        { href: noteAddress(now), "aria-label": `Open note ${source.path} at ${place}` },
+        "Open note",
+      ),
   );
 }
 
