@@ -187,7 +187,7 @@ def forget(library: Library, name: str = "canal") -> Traces:
 
 
 def test_an_answer_loses_what_it_quotes_of_a_forgotten_collection_and_says_so(library: Library):
-    before = asked(library, "Who stood there?")
+    before = asked(library, "Who was there?")
     assert b"heron" in bytes_of(library)
     assert forget(library).chats == 1
     (listed,) = library.chats.ls()
@@ -218,7 +218,7 @@ def test_an_answer_that_only_looked_there_keeps_its_words_and_not_the_name(libra
 
 
 def test_a_collection_removed_before_can_still_be_forgotten(library: Library):
-    asked(library, "Who stood there?")
+    asked(library, "Who was there?")
     library.remove_collection("canal")
     assert b"heron" in bytes_of(library)
     assert forget(library).chats == 1
@@ -256,7 +256,7 @@ def test_a_question_loses_the_words_that_only_those_notes_held(library: Library)
 
 
 def test_an_answer_that_ends_after_the_forgetting_is_not_written(library: Library):
-    underway = library.chats.begin("Who stood there?", ["canal", "mill"], [])
+    underway = library.chats.begin("Who was there?", ["canal", "mill"], [])
     elsewhere = library.chats.begin("Which men?", ["mill"], [])
     forget(library)
     assert not library.chats.end(underway.id, BOTH, "done")

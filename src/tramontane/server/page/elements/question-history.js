@@ -127,8 +127,10 @@ class QuestionHistory extends HTMLElement {
       ...history.chats.map((chat) => entryOf(`#/ask/${chat.id}`, chat.question, chat.asked, chat)),
     ];
     this.fresh.hidden = !entries.length && !current;
-    this.field.hidden = !history.chats.length && !history.words;
-    this.all.hidden = !history.chats.length || Boolean(history.words);
+    // From the question on, not from when it is kept: nothing moves while an answer comes.
+    this.field.hidden = !entries.length && !history.words;
+    this.all.hidden = this.field.hidden;
+    this.all.disabled = !history.chats.length;
     this.older.hidden = !history.hasMore;
     this.keeping.hidden = !history.keeps;
     this.keeping.setAttribute("aria-checked", String(keepsNew));
@@ -178,18 +180,19 @@ class QuestionHistory extends HTMLElement {
         make("span", { class: "asked" }, said),
         chat && !isUnderway && remarks(chat).map((text) => make("span", { class: "note" }, text)),
       ),
-      chat &&
-        make(
-          "button",
-          {
-            type: "button",
-            class: "remove",
-            title: "Delete",
-            "aria-label": `Delete: ${said}`,
-            onclick: () => this.remove(chat.id, question),
-          },
-          make("span", { "aria-hidden": "true" }, "×"),
-        ),
+      // Holds its place before there is something to delete.
+      make(
+        "button",
+        {
+          type: "button",
+          class: "remove",
+          title: "Delete",
+          disabled: !chat,
+          "aria-label": `Delete: ${said}`,
+          onclick: () => this.remove(chat.id, question),
+        },
+        make("span", { "aria-hidden": "true" }, "×"),
+      ),
     );
   }
 }
