@@ -65,7 +65,7 @@ def revoke(
     name: Annotated[str, typer.Argument(help="The key's name or id.")],
     as_json: AsJson = False,
 ) -> None:
-    """Make a key worthless at once, on servers that run too.
+    """Make a key worthless at once, on servers that run too; its history goes with it.
 
     Example: tramontane keys revoke laptop
     """
