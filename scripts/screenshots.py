@@ -7,6 +7,7 @@ Chromium.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "server"))
@@ -15,6 +16,8 @@ from browser_visit import CHROMIUM, playwright
 from fake_desk import FakeDesk
 from fake_jobs import FakeJobs
 from running_server import running
+
+from tramontane.library.library import Library
 
 OUT = Path(__file__).parents[1] / "build" / "screens"
 SCREENS = ("ask", "notes", "experts", "models", "audit")
@@ -33,6 +36,16 @@ def learning() -> FakeJobs:
     return jobs
 
 
+def asked(library: Library) -> None:
+    """Fills the history, with an answer that was not finished and one that lost something."""
+    for question, state in (("Where does the rope lie?", "done"), ("Who fed the hens?", None)):
+        chat = library.chats.begin(question, ["letters"], [])
+        if state:
+            library.chats.end(chat.id, [("done", {"seconds": 0.4, "num_tokens": 0})], state)
+    library.chats.begin("How deep is the pond in Long Bed?", ["garden", "letters"], [])
+    library.forget("garden")
+
+
 def prepare(page: "playwright.Page", screen: str) -> None:
     """Brings a screen to where there is something to see."""
     if screen == "ask":
@@ -45,7 +58,13 @@ def prepare(page: "playwright.Page", screen: str) -> None:
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    with running(FakeDesk(), jobs=learning()) as server, playwright.sync_playwright() as driver:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Library(Path(folder) / "library.sqlite") as library,
+        running(FakeDesk(), jobs=learning(), chats=library.chats) as server,
+        playwright.sync_playwright() as driver,
+    ):
+        asked(library)
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for scheme in ("light", "dark"):
             for width in WIDTHS:
