@@ -18,6 +18,8 @@ from fake_jobs import FakeJobs
 from kept_drafts import LEEKS, garden_drafts
 from running_server import running
 
+from tramontane.library.library import Library
+
 OUT = Path(__file__).parents[1] / "build" / "screens"
 GARDEN = Path(__file__).parents[1] / "examples" / "notes" / "garden"
 SCREENS = ("ask", "write", "notes", "experts", "models", "audit")
@@ -34,6 +36,16 @@ def learning() -> FakeJobs:
     for loss in LOSSES:
         jobs.say(1, f"learning, loss {loss:.3f}")
     return jobs
+
+
+def asked(library: Library) -> None:
+    """Fills the history, with an answer that was not finished and one that lost something."""
+    for question, state in (("Where does the rope lie?", "done"), ("Who fed the hens?", None)):
+        chat = library.chats.begin(question, ["letters"], [])
+        if state:
+            library.chats.end(chat.id, [("done", {"seconds": 0.4, "num_tokens": 0})], state)
+    library.chats.begin("How deep is the pond in Long Bed?", ["garden", "letters"], [])
+    library.forget("garden")
 
 
 def prepare(page: "playwright.Page", screen: str) -> None:
@@ -61,9 +73,11 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as home,
         garden_drafts(Path(home), GARDEN) as drafts,
-        running(FakeDesk(), jobs=learning(), drafts=drafts) as server,
+        Library(Path(home) / "chats.sqlite") as library,
+        running(FakeDesk(), jobs=learning(), drafts=drafts, chats=library.chats) as server,
         playwright.sync_playwright() as driver,
     ):
+        asked(library)
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for scheme in ("light", "dark"):
             for width in WIDTHS:

@@ -18,8 +18,11 @@ from tramontane.writing.events import (
     FromMemory,
     OwnWords,
     Sentence,
+    SentenceVoice,
     Source,
     Sources,
+    TokenVoice,
+    Voiced,
     Withheld,
 )
 
@@ -236,6 +239,8 @@ class FakeDesk:
         iterator = self.answer(question, collections, experts, own_words)
         if honest:
             iterator = honestly(iterator)
+        if voice:
+            iterator = voiced(iterator)
         self.iterators.append(iterator)
         return iterator
 
@@ -443,6 +448,32 @@ def source_of(number: int, hit: Hit) -> Source:
         hit.text,
         hit.note_sha256,
     )
+
+
+def voiced(events: Iterator[Event]) -> Iterator[Event]:
+    """Yields a fake answer's events with each sentence's voice at its end.
+
+    A token is three letters, spaces too; garden speaks in those that hold a vowel it likes.
+    """
+    texts: list[str] = []
+    for event in events:
+        if isinstance(event, Sentence):
+            texts.append(event.text)
+        if isinstance(event, Withheld):
+            texts.append("")
+        if isinstance(event, Done):
+            for place, text in enumerate(texts):
+                if text:
+                    yield Voiced(place, voice_of(f"{text} [1]"))
+        yield event
+
+
+def voice_of(text: str) -> SentenceVoice:
+    tokens = tuple(
+        TokenVoice(part, {"garden": 0.6 if "o" in part else 0.0, "recipes": 0.1}, {})
+        for part in (text[at : at + 3] for at in range(0, len(text), 3))
+    )
+    return SentenceVoice({"garden": 0.3, "recipes": 0.1}, {}, tokens, {})
 
 
 def honestly(events: Iterator[Event]) -> Iterator[Event]:

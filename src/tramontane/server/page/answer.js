@@ -14,6 +14,10 @@ export class Answer extends EventTarget {
     this.ownWords = [];
     this.state = "running";
     this.ownWordsState = "closed";
+    // What each expert did in each word, by sentence; fetched when asked for.
+    this.voices = new Map();
+    this.voicesState = "closed";
+    this.wordByWord = false;
     this.error = null;
     this.closest = null;
     this.abstained = false;
@@ -79,6 +83,31 @@ export class Answer extends EventTarget {
     this.say("change");
   }
 
+  // Asks again for the voice in each word. It is that of this answer only where the sentence is
+  // the same: notes and experts may have changed.
+  async runVoices() {
+    if (this.voicesState === "running" || this.voices.size) return;
+    this.voicesState = "running";
+    this.stopper = new AbortController();
+    this.say("change");
+    const body = { ...this.body(false), keep: false, voice: true };
+    const own = sentencesIn(this.pieces);
+    const pieces = [];
+    try {
+      for await (const piece of events("/api/ask", body, this.stopper.signal)) pieces.push(piece);
+      const heard = sentencesIn(pieces);
+      for (const [name, { sentence: place, voice }] of pieces) {
+        if (name !== "voiced" || !own[place] || own[place].text !== heard[place]?.text) continue;
+        this.voices.set(own[place], voice);
+      }
+      this.voicesState = this.stopper.signal.aborted ? "closed" : "done";
+    } catch (error) {
+      this.voicesState = "failed";
+      this.error = error;
+    }
+    this.say("change");
+  }
+
   body(withOwnWords) {
     // The model's own words are asked for as what they are: nobody checks them.
     const honest = this.options.honest && !withOwnWords;
@@ -115,7 +144,7 @@ export class Answer extends EventTarget {
   }
 
   get isRunning() {
-    return this.state === "running" || this.ownWordsState === "running";
+    return [this.state, this.ownWordsState, this.voicesState].includes("running");
   }
 
   // Each expert's mean share over the answer's sentences, weighted by their length.
@@ -135,3 +164,9 @@ export class Answer extends EventTarget {
     this.dispatchEvent(new CustomEvent(kind, { detail }));
   }
 }
+
+// By their places; null where one was kept back or forgotten.
+const sentencesIn = (pieces) =>
+  pieces
+    .filter(([name]) => ["sentence", "withheld", "forgotten"].includes(name))
+    .map(([name, data]) => (name === "sentence" ? data : (data.instead ?? null)));

@@ -11,6 +11,7 @@ export class Room extends EventTarget {
   collections = [];
   experts = [];
   answers = [];
+  numAsked = 0;
   current = null;
   switchedOff = new Set();
   leftOut = new Set();
@@ -85,7 +86,8 @@ export class Room extends EventTarget {
       honest: this.isHonest,
       keep: this.keepsNew,
     };
-    const answer = new Answer(`now-${this.answers.length + 1}`, question, options);
+    this.numAsked += 1;
+    const answer = new Answer(`now-${this.numAsked}`, question, options);
     this.answers.push(answer);
     this.show(answer);
     this.run(answer);
@@ -193,7 +195,8 @@ export class Room extends EventTarget {
   }
 
   get running() {
-    const all = this.answers.flatMap((answer) => [answer, answer.beside ?? []]).flat();
+    const shown = new Set([...this.answers, this.current ?? []].flat());
+    const all = [...shown].flatMap((answer) => [answer, answer.beside ?? []]).flat();
     return all.find((answer) => answer.isRunning);
   }
 }

@@ -54,8 +54,10 @@ class AnswerView extends HTMLElement {
   add(name, data) {
     if (name === "sentence") this.addSentence(data);
     if (name === "withheld") this.addWithheld(data.instead);
-    if (name === "forgotten")
-      this.body.append(make("p", { class: "note" }, "A sentence was forgotten with its collection."));
+    if (name === "forgotten") {
+      const said = "A sentence was forgotten with its collection.";
+      this.body.append(make("p", { class: "note" }, said));
+    }
     if (name === "from_memory")
       this.body.querySelectorAll("marked-sentence")[data.sentence]?.tellMemory();
     if (name === "heading") this.body.append(make("h2", {}, data.text));
@@ -109,28 +111,30 @@ class AnswerView extends HTMLElement {
     this.renderState();
     const parts = [];
     const hasShares = answer.sentences.some((sentence) => sentence.shares);
-    if (answer.state !== "running" && hasShares) parts.push(this.colourToggle());
+    if (answer.state !== "running" && hasShares) {
+      this.colouring ??= this.colourToggle();
+      parts.push(this.colouring);
+    }
     if (["done", "stopped", "unfinished", "failed"].includes(answer.state) && !answer.without)
       parts.push(this.otherwise());
     if (answer.sentences.some((sentence) => sentence.kind === "prose")) {
       parts.push(...promises(answer), legend());
     }
     const canSpeak = room.status && !room.status.can_write;
-    if (canSpeak && !answer.old && answer.state === "done" && !answer.abstained && answer.sentences.length) {
+    const isQuoted = answer.state === "done" && !answer.abstained && answer.sentences.length;
+    if (canSpeak && !answer.old && isQuoted) {
       this.ownWords ??= make("own-words", { room, answer });
       parts.push(this.ownWords);
     }
-    if (parts.length !== this.numParts || this.colours !== room.coloursByExpert) {
+    if (parts.length !== this.numParts) {
       // Elements already there stay in place, so that an open list keeps its state and focus.
       const focused = this.foot.contains(document.activeElement) ? document.activeElement : null;
       clear(this.foot, parts);
       if (focused?.isConnected) focused.focus();
-      else if (focused?.getAttribute("role") === "switch")
-        this.foot.querySelector("[role=switch]")?.focus();
     }
     this.renderBeside();
+    this.renderVoices();
     this.numParts = parts.length;
-    this.colours = room.coloursByExpert;
   }
 
   // What each expert that spoke is worth here: the same question without it; or another question.
@@ -178,7 +182,7 @@ class AnswerView extends HTMLElement {
       this.state.textContent =
         "Not finished: the page was left, or the server ended, before the answer did.";
     } else if (answer.state === "failed") {
-      this.state.textContent = answer.error.message;
+      this.state.textContent = answer.error?.message ?? "It was ended by an error.";
     } else {
       const found = answer.abstained
         ? ""
@@ -194,22 +198,46 @@ class AnswerView extends HTMLElement {
   }
 
   colourToggle() {
-    const { room } = this;
-    return make(
-      "button",
-      {
-        type: "button",
-        role: "switch",
-        class: "switch",
-        "aria-checked": String(room.coloursByExpert),
-        onclick: () => {
-          room.coloursByExpert = !room.coloursByExpert;
-          room.say();
-        },
-      },
-      make("span", { class: "track", "aria-hidden": "true" }),
-      "Colour by expert",
-    );
+    const { answer, room } = this;
+    const toggle = (name, act) =>
+      make(
+        "button",
+        { type: "button", role: "switch", class: "switch", onclick: act },
+        make("span", { class: "track", "aria-hidden": "true" }),
+        name,
+      );
+    this.byExpert = toggle("Colour by expert", () => {
+      room.coloursByExpert = !room.coloursByExpert;
+      room.say();
+    });
+    // Asked for apart: the answer is read once more without each expert.
+    this.byWord = toggle("Word by word", () => {
+      answer.wordByWord = !answer.wordByWord;
+      if (answer.wordByWord) {
+        room.coloursByExpert = true;
+        answer.runVoices();
+      } else answer.stop();
+      room.say();
+    });
+    this.hearing = make("span", { class: "note", role: "status" });
+    return make("div", { class: "colouring" }, this.byExpert, this.byWord, this.hearing);
+  }
+
+  renderVoices() {
+    const { answer, room } = this;
+    if (!this.colouring) return;
+    this.byExpert.setAttribute("aria-checked", String(room.coloursByExpert));
+    this.byWord.setAttribute("aria-checked", String(answer.wordByWord));
+    const isOther = answer.voicesState === "done" && !answer.voices.size;
+    const said = {
+      running: "Listening to each word…",
+      failed: answer.error?.message,
+      done: isOther && "Asked again, it says something else: notes or experts changed.",
+    };
+    this.hearing.textContent = (answer.wordByWord && said[answer.voicesState]) || "";
+    for (const element of this.body.querySelectorAll("marked-sentence")) {
+      element.showVoice((answer.wordByWord && answer.voices.get(element.sentence)) || null);
+    }
   }
 }
 

@@ -4,8 +4,11 @@ import { aside, clear, make } from "/dom.js";
 import { lines, markMeaning } from "/words.js";
 import { reportButton, reportedSource } from "/elements/report-dialog.js";
 import { offersTip } from "/elements/share-tip.js";
+import { voicedWords } from "/voiced-words.js";
 
 class MarkedSentence extends HTMLElement {
+  voice = null;
+
   connectedCallback() {
     if (this.text) return;
     const { sentence, answer, room } = this;
@@ -13,8 +16,12 @@ class MarkedSentence extends HTMLElement {
     const source = answer.sources.find((source) => source.number === sentence.source);
     this.text = make(
       "span",
-      { class: `sentence mark-${isQuotation ? "supported" : sentence.mark}`, tabindex: "0" },
-      isQuotation ? `“${sentence.text}”` : withCopies(sentence),
+      {
+        class: `sentence mark-${isQuotation ? "supported" : sentence.mark}`,
+        tabindex: "0",
+        onkeydown: (event) => this.press(event),
+      },
+      dressed(sentence),
     );
     offersTip(this.text, () => this.tip(source));
     this.source = source;
@@ -52,6 +59,49 @@ class MarkedSentence extends HTMLElement {
     this.doubt.textContent = ` (${this.meaning(this.source)}) `;
   }
 
+  // Word by word, as its voice has them, or as one again; no letter moves.
+  showVoice(voice) {
+    if (voice === this.voice) return;
+    this.voice = voice;
+    const words = voice && voicedWords(this.sentence.text, voice.tokens);
+    const part = words ? (begin, end) => this.words(words, begin, end) : undefined;
+    clear(this.text, dressed(this.sentence, part));
+  }
+
+  words(words, begin, end) {
+    const { text } = this.sentence;
+    const parts = [];
+    let at = begin;
+    for (const word of words) {
+      const [from, to] = [Math.max(word.begin, begin), Math.min(word.end, end)];
+      if (from >= to) continue;
+      const name = loudest(word.shares);
+      const piece = make(
+        "span",
+        { class: "piece", tabindex: "-1", "data-hue": name && this.room.hueOf(name) },
+        text.slice(from, to),
+      );
+      offersTip(piece, () => ({
+        title: `“${text.slice(word.begin, word.end)}”`,
+        shares: word.shares,
+        of: "this word",
+      }));
+      parts.push(text.slice(at, from), piece);
+      at = to;
+    }
+    return [...parts, text.slice(at, end)];
+  }
+
+  // From the sentence the arrows go to its words.
+  press(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const words = [...this.text.querySelectorAll(".piece")];
+    const next = step && words[words.indexOf(document.activeElement) + step];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+  }
+
   meaning(source) {
     const { sentence } = this;
     if (sentence.memory) return memoryMeaning(sentence.memory);
@@ -78,15 +128,17 @@ const memoryMeaning = ({ expert, effect }) =>
 
 const times = (effect) => `${Math.round(Math.exp(Math.min(effect, 13))).toLocaleString("en")} times`;
 
-// What honesty mode found to be copied word for word stands in quotation marks.
-function withCopies({ text, copied = [] }) {
+// A quotation stands in quotation marks, and so does what honesty mode found to be copied word for
+// word. `part` makes what is shown for the letters from one place to another.
+function dressed({ kind, text, copied = [] }, part = (begin, end) => text.slice(begin, end)) {
+  if (kind === "quotation") return ["“", part(0, text.length), "”"];
   let at = 0;
   const parts = copied.flatMap(([begin, end]) => {
-    const before = text.slice(at, begin);
+    const before = part(at, begin);
     at = end;
-    return [before, make("q", {}, text.slice(begin, end))];
+    return [before, make("q", {}, part(begin, end))];
   });
-  return [...parts, text.slice(at)];
+  return [...parts, part(at, text.length)];
 }
 
 const quotedFrom = (sentence, source) =>

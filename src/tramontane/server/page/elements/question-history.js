@@ -135,7 +135,8 @@ class QuestionHistory extends HTMLElement {
     this.keeping.hidden = !history.keeps;
     this.keeping.setAttribute("aria-checked", String(keepsNew));
     if (history.fault) this.hint.textContent = history.fault.message;
-    else if (history.words) this.hint.textContent = history.chats.length ? "" : "No answer holds that.";
+    else if (history.words)
+      this.hint.textContent = history.chats.length ? "" : "No answer holds that.";
     else if (!history.keeps)
       this.hint.textContent = "Nothing new is kept: questions are gone when this tab closes.";
     else this.hint.textContent = entries.length ? "" : "Your questions will stand here.";
