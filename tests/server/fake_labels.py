@@ -1,5 +1,6 @@
 """Labels kept in a list: sentences of a text wait in their order, each beside the same passage."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tramontane.errors import NotFound, RequestError
@@ -24,6 +25,8 @@ class FakeLabels:
     verdicts: dict[int, str] = field(default_factory=dict)
     made: dict[str, str] = field(default_factory=dict)
     writes: bool = False
+    # Called before a sentence is given, so that a test can hold it there.
+    gate: Callable[[], None] = lambda: None
 
     def can_write(self) -> bool:
         return self.writes
@@ -67,6 +70,7 @@ class FakeLabels:
         self.check(collection)
         if kind == "prose" and not self.writes:
             raise RequestError("this base has not passed the writer's check")
+        self.gate()
         waiting = self.of(kind, None)
         return (self.shown(waiting[0]) if waiting else None), 0
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,8 +71,8 @@ def test_the_source_opens_over_the_sitting_and_gives_it_back(visit: Visit):
 def test_every_verdict_has_a_key_and_a_button_and_is_kept_at_once(visit: Visit):
     dialog = open_sheet(visit, many(5))
     page, asked, state = visit.page, dialog.get_by_role("blockquote"), dialog.get_by_role("status")
-    # A click beside the buttons takes the focus away, and the keys go on.
-    dialog.click(position={"x": 6, "y": 6})
+    # Whatever takes the focus away, a click beside the buttons or another window, keys go on.
+    page.evaluate("document.activeElement.blur()")
     for place, (key, verdict) in enumerate(
         (("s", "supported"), ("p", "partly"), ("u", "unsupported"), ("k", "skipped")), start=1
     ):
@@ -175,6 +176,35 @@ def test_the_base_writes_where_it_may(visit: Visit):
     expect(dialog.get_by_text("The base’s prose: 1 judged")).to_be_visible()
     visit.named("button", "Another text").click()
     offer.click()
+    expect(dialog.get_by_text("The base’s prose: 1 judged")).to_be_visible()
+
+
+@pytest.mark.parametrize("ends", ["End here", "Escape"])
+def test_nobody_waits_for_a_base_that_writes(visit: Visit, ends: str):
+    may_go_on = threading.Event()
+    visit.labels.gate = lambda: may_go_on.wait(20)
+    visit.labels.writes = True
+    visit.labels.texts = [("prose", "The base says this.")]
+    dialog = open_dialog(visit)
+    visit.named("button", "Go on with 1 sentence by the base").click()
+    expect(dialog.get_by_role("status")).to_contain_text("The base is writing…")
+    if ends == "Escape":
+        visit.page.keyboard.press("Escape")
+        open_dialog(visit)
+        expect(visit.named("button", "Go on with 1 sentence by the base")).to_be_focused()
+    else:
+        visit.named("button", ends).click()
+        expect(dialog.get_by_text("Nothing is judged yet.")).to_be_visible()
+    with visit.page.expect_response("**/api/labels/next"):
+        may_go_on.set()
+    # It waits where it was; no key judges what nobody sees.
+    visit.page.keyboard.press("s")
+    expect(dialog.get_by_role("blockquote")).to_have_count(0)
+    assert visit.labels.verdicts == {}
+    name = "Judge more" if ends == "End here" else "Go on with 1 sentence by the base"
+    visit.named("button", name).click()
+    expect(dialog.get_by_role("blockquote")).to_have_text("The base says this.")
+    visit.page.keyboard.press("s")
     expect(dialog.get_by_text("The base’s prose: 1 judged")).to_be_visible()
 
 

@@ -26,6 +26,8 @@ class LabelDialog extends HTMLElement {
   }
 
   build() {
+    this.isBusy = false;
+    this.sitting = this.asked = null;
     const id = newId("label");
     this.heading = make("h2", { id, tabindex: "-1" }, `Calibrate ${this.collection}`);
     this.body = make("div", {}, make("p", { class: "note" }, "Looking what is labelled…"));
@@ -55,17 +57,18 @@ class LabelDialog extends HTMLElement {
   // One step at a time: a key pressed twice must not judge two sentences.
   async attempt(step) {
     if (this.isBusy) return;
+    const { dialog, fault } = this;
     this.isBusy = true;
-    this.dialog.setAttribute("aria-busy", "true");
-    this.fault.textContent = "";
+    dialog.setAttribute("aria-busy", "true");
+    fault.textContent = "";
     try {
       await step();
     } catch (error) {
-      this.fault.textContent = error.message;
-    } finally {
-      this.isBusy = false;
-      this.dialog.removeAttribute("aria-busy");
+      fault.textContent = error.message;
     }
+    dialog.removeAttribute("aria-busy");
+    // Closed and opened again, it is another dialog with steps of its own.
+    if (this.dialog === dialog) this.isBusy = false;
   }
 
   // Keeps what the server says of the labels with every answer.
@@ -144,6 +147,7 @@ class LabelDialog extends HTMLElement {
       this.text.focus();
       return;
     }
+    const { dialog } = this;
     this.attempt(async () => {
       const asked = { collection: this.collection, text };
       this.reading.textContent = "Looking each sentence up…";
@@ -155,7 +159,7 @@ class LabelDialog extends HTMLElement {
       } finally {
         this.reading.textContent = "";
       }
-      await this.show("own");
+      if (this.dialog === dialog) await this.show("own");
     });
   }
 
@@ -167,6 +171,7 @@ class LabelDialog extends HTMLElement {
 
   async show(kind) {
     this.kind = kind;
+    this.sitting = {};
     this.buildSheet();
     await this.next();
     if (this.asked) this.sentence.focus();
@@ -199,10 +204,13 @@ class LabelDialog extends HTMLElement {
     );
   }
 
+  // A base may write for a while; what comes after the sitting has ended is left where it waits.
   async next() {
+    const { sitting } = this;
     this.tellProgress(this.kind === "prose" ? "The base is writing…" : "");
     const asked = { collection: this.collection, kind: this.kind };
     const { sentence, num_stale: numStale } = this.take(await post("/api/labels/next", asked));
+    if (this.sitting !== sitting) return;
     if (!sentence) {
       this.showEnd(
         numStale
@@ -265,6 +273,7 @@ class LabelDialog extends HTMLElement {
   }
 
   decide(verdict) {
+    const { sitting } = this;
     this.attempt(async () => {
       if (!this.asked) return;
       try {
@@ -274,21 +283,23 @@ class LabelDialog extends HTMLElement {
         // Another page judged it, or its collection was synced: said, and gone on from.
         this.fault.textContent = error.message;
       }
-      await this.next();
+      if (this.sitting === sitting) await this.next();
     });
   }
 
   undo() {
+    const { sitting } = this;
     this.attempt(async () => {
       const asked = { collection: this.collection, kind: this.kind };
       const { taken_back: text, sentence } = this.take(await post("/api/labels/undo", asked));
+      if (this.sitting !== sitting) return;
       if (sentence) this.fill(sentence);
       this.tellProgress(text ? "Taken back." : "Nothing to take back.");
     });
   }
 
   press(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || !this.asked) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || !this.sitting) return;
     if (event.repeat || !document.querySelector("keys-dialog").areOn) return;
     // A note that was opened from here lies over it.
     if (document.querySelectorAll("dialog[open]").length > 1) return;
@@ -305,18 +316,19 @@ class LabelDialog extends HTMLElement {
       k: () => this.decide("skipped"),
       z: () => this.undo(),
       q: () => this.end(),
-      m: () => this.further && (this.further.open = !this.further.open),
+      m: () => this.asked && this.further && (this.further.open = !this.further.open),
     }[key];
   }
 
   // What it promises
 
   end() {
-    if (!this.isBusy) this.showEnd("");
+    this.isBusy = false;
+    this.showEnd("");
   }
 
   showEnd(remark) {
-    this.asked = null;
+    this.sitting = this.asked = null;
     const kinds = this.told.kinds.filter(judgedOf);
     const isEnough = kinds.some((one) => !one.num_wanted);
     const isLeft = ["own", "prose"].filter((kind) => this.of(kind).num_waiting);
