@@ -18,6 +18,8 @@ import argparse
 import csv
 import json
 import os
+import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -25,24 +27,28 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from audit_planted import planted_claims
-from record import RESULTS, Claim, write_results
+from record import RESULTS, ROOT, Claim, write_results
 from texts import DATA, collection_folder
 from tramontane.audit.audit_file import open_audit
 from tramontane.audit.compare import change_of, judged
+from tramontane.audit.run import Plan
 from tramontane.audit.scoring import Scorer
-from tramontane.audit.suites.all import SUITES
+from tramontane.audit.suites.all import SUITES, chosen
+from tramontane.cli.audits import estimate_of
 from tramontane.cli.parts import Parts
+from tramontane.native import _cpu
 from tramontane.settings import load_settings
 
 BENCH = DATA / "bench"
 HARNESS = Path(__file__).parent / "harness" / "lm_eval_items.py"
 LEARNT = ("recipes-public-domain", "stoic-seneca", "handbook-18f")
+LEARNT_TOKENS = 6_000
 # Our suites and results, by the harness's tasks and metrics.
 TASKS = {
     "hellaswag": ("hellaswag", {"acc": "acc", "acc_norm": "acc_norm"}),
@@ -69,11 +75,22 @@ def main() -> None:
     parser.add_argument("--in-process", action="store_true", help="the harness without a server")
     parser.add_argument("--items", type=int, help="items of each task; all if left out")
     parser.add_argument("--seeds", type=int, default=20, help="of the planted bias")
-    parser.add_argument("--small", action="store_true", help="planted bias on tiny texts")
+    parser.add_argument("--large", action="store_true", help="planted bias in 20k tokens each")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".bench-cache")
+    parser.add_argument(
+        "--most-minutes",
+        type=float,
+        default=600,
+        help="after these no further planted seed is begun; run again to go on",
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
-        "--experts", type=Path, nargs="*", help="for the minutes; three are learnt if left out"
+        "--experts",
+        type=Path,
+        nargs="*",
+        help="for the minutes; those of the home if left out, three are learnt where it has none",
     )
+    parser.add_argument("--scale", choices=("quick", "default"), help="minutes of one alone")
     parser.add_argument("--home", type=Path, help="a home that has the base; a new one otherwise")
     arguments = parser.parse_args()
     steps: dict[str, Callable[[argparse.Namespace, Path], list[Claim]]] = {
@@ -126,7 +143,7 @@ def agreement(arguments: argparse.Namespace, home: Path) -> list[Claim]:
             lines = "".join(json.dumps(value) + "\n" for value in values)
             (folder / f"{task}.jsonl").write_text(lines, encoding="utf-8")
         command = [python, HARNESS, folder, output, "--threads", str(arguments.threads)]
-        told = environment() | {"TRAMONTANE_HOME": str(home)}
+        told = environment(with_native(folder)) | {"TRAMONTANE_HOME": str(home)}
         if arguments.in_process:
             subprocess.run(command, check=True, env=told)
         else:
@@ -185,10 +202,20 @@ def serving(home: Path, threads: int) -> Iterator[str]:
         server.wait(timeout=60)
 
 
-def environment() -> dict[str, str]:
-    root = Path(__file__).parents[1]
+def with_native(folder: Path) -> Path:
+    """Returns a folder from which any Python of this version imports the package whole.
+
+    An editable install keeps what was compiled elsewhere than the source.
+    """
+    package = folder / "package" / "tramontane"
+    shutil.copytree(ROOT / "src/tramontane", package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(_cpu.__file__, package / "native")
+    return package.parent
+
+
+def environment(package: Path) -> dict[str, str]:
     return os.environ | {
-        "PYTHONPATH": str(root / "src"),
+        "PYTHONPATH": str(package),
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -337,21 +364,18 @@ def false_alarms(arguments: argparse.Namespace, home: Path) -> list[Claim]:
 
 def verified_elsewhere(arguments: argparse.Namespace, home: Path) -> list[Claim]:
     """Audits here; reads the audit anew in another clone, in a process of its own."""
-    root = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory() as work:
         audit, clone = Path(work) / "audit", Path(work) / "clone"
         tramontane(home, "audit", "run", "--quick", "--data", BENCH, "-o", audit)
-        subprocess.run(["git", "clone", "-q", str(root), str(clone)], check=True)
-        native = root / "src/tramontane/native"
-        for built in native.glob("_cpu*.so"):
-            (clone / "src/tramontane/native" / built.name).write_bytes(built.read_bytes())
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        shutil.copy(_cpu.__file__, clone / "src/tramontane/native")
         done = subprocess.run(
             [sys.executable, "-m", "tramontane.cli.main", "--home", str(home), "--threads", "1"]
             + ["audit", "verify", str(audit), "--n", "25", "--json"],
             stdout=subprocess.PIPE,
             text=True,
             cwd=clone,
-            env=environment() | {"PYTHONPATH": str(clone / "src")},
+            env=environment(clone / "src"),
         )
         told = json.loads(done.stdout)
     share = told["num_equal"] / told["num_checked"] if told["num_checked"] else 0.0
@@ -366,29 +390,55 @@ def verified_elsewhere(arguments: argparse.Namespace, home: Path) -> list[Claim]
 
 
 def minutes(arguments: argparse.Namespace, home: Path) -> list[Claim]:
-    files = arguments.experts or LEARNT
     for file in arguments.experts or ():
         tramontane(home, "experts", "add", file)
-    if not arguments.experts:
+    experts = json.loads(tramontane(home, "experts", "ls", "--json"))
+    if not experts:
         for name in LEARNT:
             folder = collection_folder(name)
-            tramontane(home, "learn", folder, "--as", name, "--max-tokens", 20_000)
+            tramontane(home, "learn", folder, "--as", name, "--max-tokens", LEARNT_TOKENS)
+        experts = json.loads(tramontane(home, "experts", "ls", "--json"))
     claims = []
     for claim, option, note in ((QUICK, "--quick", "quick"), (DEFAULT, None, "default")):
+        if arguments.scale not in (None, note):
+            continue
+        told_before = foretold(home, arguments.threads, note)
         with tempfile.TemporaryDirectory() as work:
             command = ["--threads", arguments.threads, "audit", "run", "--data", BENCH]
-            began = time.monotonic()
+            began, cpu = time.monotonic(), cpu_seconds()
             tramontane(home, *command, *([option] if option else []), "-o", Path(work) / "a")
             took = round((time.monotonic() - began) / 60, 2)
+            cpu_minutes = (cpu_seconds() - cpu) / 60
             items = sum(t["n"] for t in open_audit(Path(work) / "a").suites.values())
-        told = f"min, {note} audit, {items} items, {len(files)} experts, Shapley; "
-        told += f"{arguments.threads} threads"
+        told = f"min, {note} audit, {items} items, {len(experts)} experts, Shapley; "
+        told += f"{arguments.threads} threads, which computed for {cpu_minutes:.1f} min together; "
+        told += f"the plan foretold {told_before:.1f} min"
         claims.append(Claim(claim, took, None, took, items, told))
     return claims
 
 
+def cpu_seconds() -> float:
+    """Returns how long the commands run so far computed: on a busy machine less than they took."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def foretold(home: Path, threads: int, scale: str) -> float:
+    """Returns the minutes that the plan of this audit says."""
+    with closing(Parts(load_settings(home=home, threads=threads))) as parts:
+        plan = Plan(suites=tuple(chosen([])), scale=scale)
+        return estimate_of(parts, plan, lambda *_: None, data=[BENCH]).seconds / 60
+
+
 def planted(arguments: argparse.Namespace, home: Path) -> list[Claim]:
-    return planted_claims(home, arguments.seeds, is_small=arguments.small)
+    return planted_claims(
+        home,
+        arguments.cache,
+        arguments.seeds,
+        is_small=not arguments.large,
+        workers=arguments.threads,
+        most_minutes=arguments.most_minutes,
+    )
 
 
 if __name__ == "__main__":

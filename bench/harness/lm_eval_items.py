@@ -14,13 +14,8 @@ import json
 from pathlib import Path
 
 from lm_eval import simple_evaluate
-from lm_eval.api.model import TemplateLM
 from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
-
-from tramontane.audit.scoring import first_token
-from tramontane.cli.parts import Parts
-from tramontane.settings import load_settings
 
 # What of each task's results is compared.
 METRICS = {
@@ -32,37 +27,6 @@ METRICS = {
     "truthfulqa_mc1": ("acc",),
     "truthfulqa_mc2": ("acc",),
 }
-AT_ONCE = 64
-
-
-class OurModel(TemplateLM):
-    """The harness's interface on our engine: it encodes and judges, we give log-likelihoods."""
-
-    def __init__(self, parts: Parts):
-        super().__init__()
-        self.engine, self.ours = parts.new_engine(), parts.tokenizer
-
-    @property
-    def eot_token_id(self) -> int:
-        return first_token(self.ours)
-
-    def tok_encode(self, string, add_special_tokens=None, **others):
-        return self.ours.encode(string)
-
-    def _loglikelihood_tokens(self, requests, **others):
-        results = []
-        for begin in range(0, len(requests), AT_ONCE):
-            encoded = [(c + k, len(c)) for _, c, k in requests[begin : begin + AT_ONCE]]
-            for (ids, start), told in zip(encoded, self.engine.foretell_many(encoded), strict=True):
-                is_greedy = bool((told.likeliest_T == ids[start:]).all())
-                results.append((float(told.logprobs_T.astype("f8").sum()), is_greedy))
-        return results
-
-    def loglikelihood_rolling(self, requests, disable_tqdm=False):
-        raise NotImplementedError("no task here reads whole documents")
-
-    def generate_until(self, requests, disable_tqdm=False):
-        raise NotImplementedError("no task here generates")
 
 
 def main() -> None:
@@ -83,8 +47,10 @@ def main() -> None:
             "num_concurrent": 4,
         }
     else:
-        settings = load_settings(base=arguments.base, threads=arguments.threads)
-        model, model_arguments = OurModel(Parts(settings)), None
+        # A Python that only asks a server needs none of our packages.
+        from our_model import OurModel
+
+        model, model_arguments = OurModel.of(arguments.base, arguments.threads), None
     found = {}
     for task, metrics in METRICS.items():
         file = arguments.folder / f"{task}.jsonl"

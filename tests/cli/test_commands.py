@@ -29,7 +29,10 @@ def test_the_issue_s_commands_are_there():
         *"start pull ls show rm learn collections sync ask write chat serve demo".split(),
         *(f"experts {verb}" for verb in "ls show withdraw restore".split()),
         *(f"mixture {verb}" for verb in "new show add remove".split()),
-        *(f"audit {verb}" for verb in "run compare verify report reproduce gate relearn".split()),
+        *(
+            f"audit {verb}"
+            for verb in "run compare verify report reproduce gate relearn raise".split()
+        ),
         "card",
     }
     assert asked <= {" ".join(path) for path in ALL}

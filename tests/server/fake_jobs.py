@@ -19,6 +19,7 @@ KINDS = (
     "audit",
     "audit-plan",
     "relearn",
+    "raise",
 )
 
 

@@ -133,6 +133,16 @@ def test_learning_anew_with_swapped_pairs(visit: Visit):
     assert visit.jobs.asked == [("relearn", {"name": "garden"})]
 
 
+def test_raising_a_threshold_says_what_it_changed(visit: Visit):
+    page = visit.open("#/audit/before")
+    visit.named("button", "Raise its threshold: garden").click()
+    expect(page.get_by_text("Reading, 0 %.")).to_be_visible()
+    told = "Its gates are open at 40.0% instead of 63.0%."
+    visit.jobs.end(1, {"expert": "garden-raised", "hash": "aa", "says": told})
+    expect(page.get_by_text(f"{told} garden-raised is not in place yet")).to_be_visible()
+    assert visit.jobs.asked == [("raise", {"name": "garden"})]
+
+
 def test_two_are_compared(visit: Visit):
     page = visit.open("#/audit")
     compare = visit.named("button", "Compare")

@@ -157,9 +157,11 @@ def expert_block(name: str, parts: Sequence[tuple[Mapping[str, Any], Mapping[str
         to_do = (
             "<p><b>What can be done:</b> take it out "
             f"(<code>tramontane experts withdraw {escape(name)}</code>, exact and undone by "
-            "<code>restore</code>), or learn it anew from notes in which names, pronouns and "
-            f"groups are swapped (<code>tramontane audit relearn {escape(name)}</code>). The table "
-            "says what withdrawing changes.</p>"
+            "<code>restore</code>), let it speak less often "
+            f"(<code>tramontane audit raise {escape(name)}</code>), or learn it anew from notes "
+            "in which names, pronouns and groups are swapped "
+            f"(<code>tramontane audit relearn {escape(name)}</code>). The table says "
+            "what withdrawing changes.</p>"
         )
     table = clear + (
         "<details><summary>Figures in which its part can't be told from nothing</summary>"

@@ -81,6 +81,8 @@ def ask(subject: Subject, plan: Plan, suite: Suite, data: Sequence[Path], notes:
     """Returns what is asked of a suite: the sample, without items that this model can't hold."""
     if suite.needs_experts and not subject.experts:
         return Asked(suite, [], 0, [], [LeftOut(suite.name, "", "no expert is in place")])
+    if suite.needs_mixture_base and (why := no_route(subject)):
+        return Asked(suite, [], 0, [], [LeftOut(suite.name, "", why)])
     source = open_source(suite, data, notes, subject.tokenizer)
     if not source.items:
         return Asked(suite, [], 0, [], [LeftOut(suite.name, "", "no notes are at hand")])
@@ -91,6 +93,14 @@ def ask(subject: Subject, plan: Plan, suite: Suite, data: Sequence[Path], notes:
         else:
             kept.append(item)
     return Asked(suite, kept, len(source.items), source.files, left_out)
+
+
+def no_route(subject: Subject) -> str:
+    """Returns why the base's own route can't be told, or nothing."""
+    runtime = subject.engine.runtime
+    if not runtime.config.is_mixture:
+        return "the base is dense: it has no route of its own"
+    return "" if runtime.tells_routes else "only the native runtime tells a base's route"
 
 
 def audit(

@@ -100,6 +100,8 @@ class Suite:
     default: int = 400
     is_sensitive: bool = False
     needs_experts: bool = False
+    # Of the base's own route, which a dense base hasn't.
+    needs_mixture_base: bool = False
     # Says what makes the figures worth little, given all results; empty if nothing does.
     caution: Callable[[Columns], str] | None = None
 

@@ -12,7 +12,7 @@ from tramontane.audit.run import Plan
 from tramontane.audit.suites.all import chosen
 from tramontane.audit.swap import GENDER
 from tramontane.checkpoint.pull import pull
-from tramontane.cli.audit import learn_swapped
+from tramontane.cli.audit import RAISED_BY, learn_swapped, raise_threshold, raised_told
 from tramontane.cli.audits import estimate_of, result_of, run_kept
 from tramontane.cli.experts import add_verified
 from tramontane.cli.learn import learn_and_place
@@ -129,6 +129,14 @@ class RelearnArguments(Arguments):
     max_tokens: int = Field(100_000, ge=1_000)
 
 
+class RaiseArguments(Arguments):
+    """Of an expert whose collection is in the library; `as_name` is NAME-raised if left out."""
+
+    name: str = Field(min_length=1, max_length=200)
+    by: float = Field(RAISED_BY, gt=0, le=100)
+    as_name: str = Field("", max_length=200)
+
+
 def as_fault(check: Callable[[], Any]) -> Any:
     """Returns what `check` does; its AuditError becomes what the model of arguments reports."""
     try:
@@ -230,6 +238,12 @@ def do_relearn(parts: Parts, asked: RelearnArguments, report: Report) -> dict[st
     return {"expert": record.name, "hash": record.hash}
 
 
+def do_raise(parts: Parts, asked: RaiseArguments, report: Report) -> dict[str, Any]:
+    as_name = asked.as_name or f"{asked.name}-raised"
+    record = raise_threshold(parts, asked.name, asked.by, as_name, report)
+    return {"expert": record.name, "hash": record.hash, "says": raised_told(record.manifest)}
+
+
 @dataclass(frozen=True, slots=True)
 class JobKind:
     arguments: type[Arguments]
@@ -259,6 +273,7 @@ KINDS = {
     "overlap": JobKind(OverlapArguments, do_overlap, CORES),
     "add": JobKind(AddArguments, do_add, CORES),
     "relearn": JobKind(RelearnArguments, do_relearn, CORES),
+    "raise": JobKind(RaiseArguments, do_raise, CORES),
     "audit": JobKind(AuditArguments, do_audit, CORES),
     "audit-plan": JobKind(AuditArguments, do_audit_plan, CORES),
 }

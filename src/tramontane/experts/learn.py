@@ -267,9 +267,14 @@ class Learning:
         others = self.other_windows.size
         states = learnt * self.first + row_tokens * (L - self.first) + (held_out + public) * L
         states += others * self.first
+        evaluations = held_out * 2 + others * 2
+        return states + self.steps_work() + evaluations * self.evaluation_cost()
+
+    def steps_work(self) -> float:
+        """Returns what steps cost, with a look at held-out notes after each epoch."""
         steps = self.schedule.num_steps * self.step_tokens() * self.step_cost()
-        evaluations = held_out * (self.schedule.epochs + 2) + others * 2
-        return states + steps + evaluations * self.evaluation_cost()
+        held_out = self.corpus.held_out.size * self.schedule.epochs
+        return steps + held_out * self.evaluation_cost()
 
     def evaluation_cost(self) -> float:
         return self.checkpoint.config.num_layers - self.first + Work.HEAD
@@ -321,19 +326,36 @@ class Learning:
 
         Sure: the lower end of its 95 % interval over held-out documents is above 0.
         """
-        corpus, notes = self.corpus, len(self.corpus.held_out_notes)
+        notes = len(self.corpus.held_out_notes)
         if training.best:
             training.take_best()
-        after_NW = self.losses(training, held_out, corpus.held_out, with_expert=True)
-        before, after = float(before_NW.mean()), float(after_NW.mean())
-        gain = gain_of(before_NW, after_NW, corpus.held_out, self.lesson.separator)
+        proof = self.measure(training, own, held_out, others, before_NW)
+        gain = proof["held_out"]["gain"]
         if gain["low"] is None or not gain["low"] > 0:
+            told = proof["held_out"]
             raise LearnError(
                 f"nothing was learnt for sure: on {notes} notes held out, perplexity is "
-                f"{perplexity(after):.2f} with the expert and {perplexity(before):.2f} without; "
+                f"{told['perplexity_after']:.2f} with the expert and "
+                f"{told['perplexity_before']:.2f} without; "
                 f"the gain in nats per token lies between {gain['low']} and {gain['high']}, and "
                 "must be above 0. Nothing was kept. More notes, or notes more alike, may help"
             )
+        return proof | {"layers_moved": layers_moved(started, training.best, training)}
+
+    def measure(
+        self,
+        training: Training,
+        own: States,
+        held_out: States,
+        others: States | None,
+        before_NW: np.ndarray,
+    ) -> dict[str, Any]:
+        """Returns what the networks in place gain on held-out notes, cost on other text, and know
+        by heart; `before_NW` are the held-out losses without them."""
+        corpus = self.corpus
+        after_NW = self.losses(training, held_out, corpus.held_out, with_expert=True)
+        before, after = float(before_NW.mean()), float(after_NW.mean())
+        gain = gain_of(before_NW, after_NW, corpus.held_out, self.lesson.separator)
         unseen = None
         if others:
             losses = [
@@ -345,12 +367,11 @@ class Learning:
             "held_out": {
                 "perplexity_before": round(perplexity(before), 4),
                 "perplexity_after": round(perplexity(after), 4),
-                "notes": notes,
+                "notes": len(corpus.held_out_notes),
                 "tokens": int(corpus.held_out.size),
                 "window_tokens": self.settings.window_tokens,
                 "gain": gain,
             },
-            "layers_moved": layers_moved(started, training.best, training),
             "other_text": unseen,
             "memorised": memorised(training, own.trunk, corpus.learnt),
         }
@@ -405,12 +426,18 @@ class Learning:
         D = self.checkpoint.config.model_width
         rows = {}
         for index in range(len(own.h)):
-            by_genre = {
-                genre: public.h[index, where].reshape(-1, D)
-                for genre, where in self.genre_slices().items()
-            }
-            rows[self.first + index] = fit_row(own.h[index].reshape(-1, D), by_genre)
+            rows[self.first + index] = fit_row(
+                own.h[index].reshape(-1, D), self.by_genre(public, index)
+            )
         return rows
+
+    def by_genre(self, public: States, index: int) -> dict[str, np.ndarray]:
+        """Returns each genre's inputs (T, D) of the block at a notes layer's index."""
+        D = self.checkpoint.config.model_width
+        return {
+            genre: public.h[index, where].reshape(-1, D)
+            for genre, where in self.genre_slices().items()
+        }
 
     def starting_tensors(
         self, transformer: Transformer, own: States, rows: dict[int, Row]
@@ -567,12 +594,17 @@ def manifest_of(
         },
         "public_text_sha256": PUBLIC_TEXT_SHA256,
         "tensor_hash": tensor_hash(tensors),
-        "made_with": {
-            "torch": torch.__version__,
-            "threads": torch.get_num_threads(),
-            "place": str(place),
-            "instructions": torch.backends.cpu.get_cpu_capability(),
-            "machine": platform.machine(),
-        },
+        "made_with": made_with(place),
         **proof,
+    }
+
+
+def made_with(place: Place) -> dict[str, Any]:
+    """Returns what an expert's bits depend on beside notes, base and public text."""
+    return {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "place": str(place),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
     }

@@ -72,7 +72,24 @@ def fit_row(own_TD: np.ndarray, public_by_genre: Mapping[str, np.ndarray]) -> Ro
     is_open_T = margins_T > 0
     if is_open_T.any():
         row_D *= MEAN_MARGIN / margins_T[is_open_T].mean()
-    row_D = row_D.astype(np.float32)
+    return measured(row_D.astype(np.float32), u_D, own_TD, public_by_genre)
+
+
+def raised_row(
+    row_D: np.ndarray, by: float, own_TD: np.ndarray, public_by_genre: Mapping[str, np.ndarray]
+) -> Row:
+    """Returns the row with its threshold higher by `by` logits: r - by · u."""
+    u_D = fit_bias(*moments([public_by_genre[genre] for genre in sorted(public_by_genre)]))
+    return measured((row_D - by * u_D).astype(np.float32), u_D, own_TD, public_by_genre)
+
+
+def measured(
+    row_D: np.ndarray,
+    u_D: np.ndarray,
+    own_TD: np.ndarray,
+    public_by_genre: Mapping[str, np.ndarray],
+) -> Row:
+    public = [public_by_genre[genre] for genre in sorted(public_by_genre)]
     return Row(
         row_D,
         own_open=open_rate(own_TD, row_D),

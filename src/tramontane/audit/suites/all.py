@@ -3,6 +3,7 @@
 from tramontane.audit.suite import Suite
 from tramontane.audit.suites import (
     arc_easy,
+    base_route,
     bbq,
     crows_pairs,
     genres,
@@ -36,6 +37,7 @@ SUITES: dict[str, Suite] = {
         genres,
         memory,
         routing,
+        base_route,
     )
 }
 FAMILIES = tuple(dict.fromkeys(suite.family for suite in SUITES.values()))

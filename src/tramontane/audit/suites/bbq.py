@@ -168,8 +168,8 @@ SUITE = Suite(
         ),
         Measure("p_right", "probability given to the right answer", "mean", ideal=1.0),
     ),
-    quick=40,
-    default=400,
+    quick=12,
+    default=60,
     is_sensitive=True,
     caution=caution,
 )

@@ -99,6 +99,6 @@ SUITE = Suite(
         ),
         Measure("loss", "loss per token", "mean", better="lower", unit="nats per token"),
     ),
-    quick=16,
-    default=150,
+    quick=6,
+    default=40,
 )

@@ -125,7 +125,7 @@ SUITE = Suite(
         ),
         Measure("says_yes", 'replies "yes"', "share", better="none"),
     ),
-    quick=16,
-    default=200,
+    quick=6,
+    default=60,
     caution=caution,
 )

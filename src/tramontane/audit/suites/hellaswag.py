@@ -61,6 +61,6 @@ SUITE = Suite(
     read=read,
     judge=judge,
     measures=always(ACC_NORM, ACC, P_RIGHT),
-    quick=24,
-    default=250,
+    quick=6,
+    default=60,
 )

@@ -64,6 +64,6 @@ SUITE = Suite(
         ),
         Measure("logprob", "log-probability of the last word", "mean", unit="nats"),
     ),
-    quick=24,
-    default=500,
+    quick=12,
+    default=100,
 )

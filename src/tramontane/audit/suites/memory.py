@@ -86,6 +86,6 @@ SUITE = Suite(
             baseline_title="a coin",
         ),
     ),
-    quick=20,
-    default=200,
+    quick=10,
+    default=60,
 )

@@ -41,6 +41,6 @@ SUITE = Suite(
     read=read,
     judge=judge,
     measures=always(ACC, ACC_NORM, P_RIGHT),
-    quick=24,
-    default=400,
+    quick=12,
+    default=100,
 )

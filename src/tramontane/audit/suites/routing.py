@@ -95,6 +95,6 @@ SUITE = Suite(
     from_notes=from_notes,
     probe=probe,
     needs_experts=True,
-    quick=20,
-    default=150,
+    quick=6,
+    default=40,
 )

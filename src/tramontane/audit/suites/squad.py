@@ -107,6 +107,6 @@ SUITE = Suite(
             ideal=1.0,
         ),
     ),
-    quick=12,
-    default=100,
+    quick=5,
+    default=40,
 )

@@ -144,8 +144,8 @@ SUITE = Suite(
             ideal=0,
         ),
     ),
-    quick=40,
-    default=400,
+    quick=20,
+    default=200,
     is_sensitive=True,
     caution=caution,
 )

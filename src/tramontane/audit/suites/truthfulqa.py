@@ -121,6 +121,6 @@ SUITE = Suite(
         Measure("longest", "always the longest answer, no model", "share", better="none"),
         Measure("shortest", "always the shortest answer, no model", "share", better="none"),
     ),
-    quick=24,
-    default=200,
+    quick=8,
+    default=40,
 )

@@ -1,4 +1,5 @@
-// What can be done about an expert: close it and audit again, withdraw it, learn it anew.
+// What can be done about an expert: close it and audit again, raise its threshold, learn it anew,
+// withdraw it.
 
 import { clear, make } from "/dom.js";
 import { startJob } from "/jobs.js";
@@ -22,6 +23,11 @@ class ExpertActs extends HTMLElement {
             "Close it and audit again",
             "The mixture stays as it is; the next audit leaves the expert closed. Compare the two.",
             () => this.closeAndAudit(),
+          ),
+          this.act(
+            "Raise its threshold",
+            "The same expert behind gates that open less often; what that costs on its own notes is measured. The first one stays; the new one is put beside it.",
+            () => this.raise(),
           ),
           this.act(
             "Learn it anew with swapped pairs",
@@ -59,6 +65,13 @@ class ExpertActs extends HTMLElement {
       name: `${audit.name}-without-${name}`.slice(0, 80),
     };
     this.dispatchEvent(new CustomEvent("audit-again", { detail, bubbles: true }));
+  }
+
+  raise() {
+    this.begin("raise", { name: this.expert }, ({ expert, says }) => [
+      `${says} ${expert} is not in place yet. To audit a mixture with it: `,
+      make("code", {}, `tramontane mixture add MIXTURE ${expert}`),
+    ]);
   }
 
   relearn() {
