@@ -31,6 +31,7 @@ from tramontane.server.wire import AskBody, event_of
 from tramontane.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+ASKED = "At which gauge board stood the heron on one leg in the frost?"
 PASSWORDLIKE = "The heron at gauge board {n} stood on one leg through all of the frost"
 
 
@@ -79,7 +80,7 @@ def full_home(folders: Path, tiny_llama, tmp_path_factory) -> Path:
     withdraw_with_proof(parts, "mill")
     parts.shelf.restore("mill")
     list(parts.writer().ask("Where did the heron stand through the frost?", own_words=True))
-    ask_and_keep(parts, "Where did the heron stand in the frost?", own_words=True, voice=True)
+    ask_and_keep(parts, ASKED, voice=True)
     ask_and_keep(parts, "Where did it stand?", collections=["mill"])
     leave_unfinished_learning(parts, "canal")
     heron = PASSWORDLIKE.format(n=3)
@@ -176,7 +177,7 @@ def test_no_run_of_words_is_left_in_any_byte(parts, own_runs, folders):
     assert done.library.chats == bool(of_mill.forgotten) + 1
     assert of_canal.forgotten.sentences
     assert of_canal.forgotten.passages
-    assert of_canal.question == "Where did the … stand in the …?"
+    assert of_canal.question == "At which … … … the … on one … in the …?"
     assert (of_canal.collections, of_canal.experts) == (("mill",), ("mill",))
     assert done.library == plan.library
     assert set(done.files) == set(plan.files)
