@@ -33,6 +33,7 @@ from tramontane.server.wire import AskBody, event_of
 from tramontane.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+ASKED = "At which gauge board stood the heron on one leg in the frost?"
 PASSWORDLIKE = "The heron at gauge board {n} stood on one leg through all of the frost"
 
 
@@ -85,7 +86,7 @@ def full_home(folders: Path, tiny_llama, tmp_path_factory) -> Path:
         asked = WriteBody(task=task, collections=[name])
         *_, last = RealDrafts(parts).write(asked)
         assert isinstance(last, Kept), last
-    ask_and_keep(parts, "Where did the heron stand in the frost?", own_words=True, voice=True)
+    ask_and_keep(parts, ASKED, voice=True)
     ask_and_keep(parts, "Where did it stand?", collections=["mill"])
     leave_unfinished_learning(parts, "canal")
     heron = PASSWORDLIKE.format(n=3)
@@ -182,7 +183,7 @@ def test_no_run_of_words_is_left_in_any_byte(parts, own_runs, folders):
     assert done.library.chats == bool(of_mill.forgotten) + 1
     assert of_canal.forgotten.sentences
     assert of_canal.forgotten.passages
-    assert of_canal.question == "Where did the … stand in the …?"
+    assert of_canal.question == "At which … … … the … on one … in the …?"
     assert (of_canal.collections, of_canal.experts) == (("mill",), ("mill",))
     assert done.library == plan.library
     assert set(done.files) == set(plan.files)

@@ -198,6 +198,7 @@ def test_colour_by_expert_tints_and_names(visit: Visit):
 def test_own_words_are_closed_and_asked_for_when_opened(visit: Visit):
     page = visit.open()
     visit.ask("How many bulbs?")
+    expect(page.get_by_role("blockquote")).to_have_count(1)
     own_words = page.get_by_role("group", name="The small model’s own words")
     expect(own_words).to_be_hidden()
     assert [asked["own_words"] for asked in visit.desk.asked] == [False]

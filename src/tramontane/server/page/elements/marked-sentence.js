@@ -131,7 +131,10 @@ const times = (effect) => `${Math.round(Math.exp(Math.min(effect, 13))).toLocale
 // A quotation stands in quotation marks, and so does what honesty mode found to be copied word for
 // word. `part` makes what is shown for the letters from one place to another.
 function dressed({ kind, text, copied = [] }, part = (begin, end) => text.slice(begin, end)) {
-  if (kind === "quotation") return ["“", part(0, text.length), "”"];
+  if (kind === "quotation") {
+    const whole = part(0, text.length);
+    return typeof whole === "string" ? [`“${whole}”`] : ["“", whole, "”"];
+  }
   let at = 0;
   const parts = copied.flatMap(([begin, end]) => {
     const before = part(at, begin);

@@ -210,7 +210,7 @@ const running = (answers) =>
 
 function remarks(chat) {
   const said = [];
-  if (chat.state === "unfinished") said.push("Not finished");
+  if (chat.state === "unfinished" && !chat.forgotten.answer) said.push("Not finished");
   if (chat.state === "failed") said.push("Ended by an error");
   const gone = lost(chat.forgotten);
   return gone ? [...said, gone] : said;
