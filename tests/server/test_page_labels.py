@@ -51,6 +51,10 @@ def test_a_sentence_stands_beside_its_passage_with_the_words_marked(visit: Visit
     visit.page.keyboard.press("m")
     expect(dialog.get_by_text("The heap was turned in March.")).to_be_visible()
     expect(dialog.get_by_role("status")).to_contain_text("0 judged, 3 to go.")
+    visit.page.keyboard.press("s")
+    expect(dialog.get_by_role("blockquote")).to_have_text("The heap was turned.")
+    # Who reads with the focus, or with a screen reader, is on the next sentence.
+    expect(dialog.get_by_role("blockquote")).to_be_focused()
 
 
 def test_the_source_opens_over_the_sitting_and_gives_it_back(visit: Visit):
