@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A numbered passage: the note's file and lines, as they were when the library read it."""
+    """A numbered passage: the note's file and lines, as they were when the library read it.
+
+    `day` is the day that it is of, as YYYY-MM-DD, where the question is of days and its heading,
+    its file or its note says one.
+    """
 
     number: int
     collection: str
@@ -18,6 +22,7 @@ class Source:
     page: int | None = None
     box: tuple[float, float, float, float] | None = None
     heading: tuple[str, ...] = ()
+    day: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,8 @@ class Sentence:
     that no source holds, `copied` the spans that honesty mode shows as copied. `overlap` is the
     share of its content words found in the source (1 for a quotation); `shares` says how much of
     each token, on average, each expert in place carried. `promise` says in words what stands behind
-    the mark, where the collection was calibrated for such text.
+    the mark, where the collection was calibrated for such text. `day` is that of a quotation, where
+    the question is of days: a source may hold several.
     """
 
     text: str
@@ -48,6 +54,7 @@ class Sentence:
     missing: tuple[str, ...] = ()
     copied: tuple[tuple[int, int], ...] = ()
     promise: str | None = None
+    day: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ class MarkedSentence extends HTMLElement {
     clear(
       this,
       this.text,
+      isQuotation && sentence.day && make("time", { datetime: sentence.day }, ` (${sentence.day})`),
       !isQuotation && sentence.mark !== "supported" && aside(` (${this.meaning(source)}) `),
       source && sourceNumber(source),
       reportButton(this, {
