@@ -17,6 +17,7 @@ from tramontane.experts.corpus import (
     windows_of,
 )
 from tramontane.experts.public_text import PublicDocument
+from tramontane.notes.folder import read_folder
 from tramontane.tokenizer.tokenizer import Tokenizer
 
 W = 32
@@ -44,6 +45,48 @@ def test_at_least_two_are_held_out(count):
     learnt, held_out = split_notes(canal_notes(count))
     assert len(held_out) == min(count, 2)
     assert len(learnt) == count - len(held_out)
+
+
+@given(st.lists(st.integers(0, 40), max_size=40), st.integers(0, 400))
+@settings(deadline=None)
+def test_further_notes_are_held_out_until_there_is_enough(lengths, wanted):
+    """The first in order that hold enough, and never fewer than without a wish."""
+    notes = [note(f"{n} " + "x" * length) for n, length in enumerate(lengths)]
+    plain_learnt, plain = split_notes(notes)
+    in_order = [*plain, *plain_learnt]
+    learnt, held_out = split_notes(
+        notes, lambda chosen: sum(len(one.text) for one in chosen) >= wanted
+    )
+    enough = [n for n in range(len(notes) + 1) if len("".join(texts(in_order[:n]))) >= wanted]
+    assert held_out == in_order[: max(len(plain), min(enough, default=len(notes)))]
+    assert learnt == in_order[len(held_out) :]
+
+
+def test_a_collection_of_short_notes_holds_out_a_window(tokenizer):
+    """Of 2000 notes of a word or two a tenth is less than a window."""
+    short = [note(f"Weir {n}.", path=f"{n}.md") for n in range(2000)]
+    tokens = [len(tokenizer.encode(one.text)) + 1 for one in split_notes(short)[1]]
+    window = sum(tokens) + 5
+    corpus = collection_corpus(short, tokenizer, window, 100_000)
+    assert corpus.held_out.shape == (1, window)
+    assert corpus.held_out_notes[:200] == tuple(split_notes(short)[1])
+    assert 200 < len(corpus.held_out_notes) < 210
+    assert not set(texts(corpus.held_out_notes)) & set(texts(corpus.learnt_notes))
+    for seed in range(3):
+        shuffled = random.Random(seed).sample(short, len(short))
+        again = collection_corpus(shuffled, tokenizer, window, 100_000)
+        assert again.held_out.tolist() == corpus.held_out.tolist()
+        assert again.learnt.tolist() == corpus.learnt.tolist()
+
+
+@pytest.mark.parametrize("name", ["foam-docs", "policies-basecamp", "bread-code"])
+def test_real_collections_keep_their_split_where_it_is_enough(shared_data, smollm2, name):
+    """Of bread-code's 23 notes two are held out, 15 tokens too few; the others have plenty."""
+    notes = read_folder(shared_data / "notes" / name / "text").notes
+    tenth = split_notes(notes)[1]
+    held_out = collection_corpus(notes, smollm2.tokenizer(), 256, 100_000).held_out_notes
+    assert held_out[: len(tenth)] == tuple(tenth)
+    assert len(held_out) == len(tenth) + (name == "bread-code")
 
 
 def test_the_split_depends_on_nothing_but_the_texts():

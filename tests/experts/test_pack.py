@@ -67,6 +67,20 @@ def test_a_note_that_may_not_be_shared_keeps_it_here(part):
     assert kept.path in told
 
 
+def test_notes_held_out_beyond_a_tenth_are_heard_too():
+    """Short notes: the split held out four of twenty, as the manifest says, and not two."""
+    learnt, held_out = split_notes(NOTES, lambda chosen: len(chosen) >= 4)
+    hashes = salted_hashes(learnt, SALT)
+    made = learnt_from(NOTES)
+    manifest = made.manifest | {
+        "notes": {"number": len(hashes), "salted_sha256": hashes, "tokens": 900},
+        "held_out": made.manifest["held_out"] | {"notes": 4},
+    }
+    private = held_out[3].path
+    notes = [replace(n, may_share=n.path != private) for n in NOTES]
+    assert private in refusal(Expert(manifest, made.tensors), notes)
+
+
 def test_a_note_that_was_never_learnt_may_say_what_it_likes():
     private = replace(note("never learnt", path="own.md"), may_share=False, may_train=False)
     assert pack_expert(learnt_from(NOTES), [*NOTES, private], SALT).data

@@ -10,7 +10,7 @@ from expert_makers import SMALL, canal_notes
 import tramontane.experts.learn as learn_file
 from tramontane.errors import LearnError
 from tramontane.experts.learn import learn
-from tramontane.experts.plan import Plan, plan
+from tramontane.experts.plan import PARTS, Plan, plan
 from tramontane.experts.training import Training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,11 +26,21 @@ def files_in(folder: Path) -> dict[str, int]:
     }
 
 
+HEARD: list[tuple[str, int, int]] = []
+
+
 @pytest.fixture(scope="module")
 def planned(tiny_llama, tmp_path_factory) -> tuple[Plan, dict[str, int]]:
     torch.set_num_threads(1)
     cache = tmp_path_factory.mktemp("planned")
-    made = plan(NOTES, checkpoint=tiny_llama, cache_folder=cache, settings=SMALL)
+    HEARD.clear()
+    made = plan(
+        NOTES,
+        checkpoint=tiny_llama,
+        cache_folder=cache,
+        settings=SMALL,
+        report=lambda *told: HEARD.append(told),
+    )
     return made, files_in(cache)
 
 
@@ -58,6 +68,14 @@ def test_a_plan_counts_what_learning_then_does(planned, tiny_llama, tmp_path, mo
     assert made.epochs == SMALL.epochs
     # Headers of files, and the best epoch that the first save doesn't have yet.
     assert 0.8 * made.disk_bytes <= most_bytes <= 1.2 * made.disk_bytes
+
+
+def test_each_part_is_told_as_it_begins(planned):
+    assert [what for what, _, _ in HEARD] == list(PARTS)
+    shares = [done / total for _, done, total in HEARD]
+    assert shares[0] == 0.0
+    assert shares == sorted(set(shares))
+    assert shares[-1] < 1.0
 
 
 def test_it_keeps_nothing(planned):

@@ -241,6 +241,8 @@ def test_a_body_is_bounded_whatever_its_header_says(client: TestClient, desk: Fa
     for answer in (declared, undeclared):
         assert answer.status_code == 413
         assert answer.json()["error"]["kind"] == "TooLarge"
+        assert f"{MAX_BODY_BYTES:,} bytes are the most" in answer.json()["error"]["message"]
+    assert f"has {len(long):,} bytes" in declared.json()["error"]["message"]
     assert desk.asked == []
 
 

@@ -510,6 +510,47 @@ def test_hostile_notes_stay_text_everywhere(visit: Visit):
     expect(page.get_by_role("mark").filter(has_text="zebra")).to_be_visible()
 
 
+def test_a_quotation_says_the_day_it_is_of(visit: Visit):
+    events = visit.desk.events
+    visit.desk.events = lambda *asked: (
+        replace(event, day="2024-06-29") if isinstance(event, Sentence) else event
+        for event in events(*asked)
+    )
+    page = visit.open()
+    visit.ask(EXAMPLES[2])
+    expect(page.get_by_role("blockquote").get_by_role("time")).to_have_text("(2024-06-29)")
+
+
+TURNED = (
+    "# Turned \u202egnp.exe\n\nThe walrus \u202eis turned round. \u2067 It never ends.\n"
+    "\x1b[2J\x07 A walrus rings a bell\x9b31m.\n" + "walrus " * 5_000 + "\n"
+)
+
+
+def test_marks_that_turn_text_change_no_other_text(visit: Visit):
+    visit.desk.put(stored("letters", "turned \u202edm.md", TURNED))
+    page = visit.open()
+    visit.ask("What does the walrus do?")
+    expect(page.get_by_role("blockquote").first).to_contain_text("walrus")
+    page.get_by_role("link", name=re.compile("^Open note turned")).first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("The walrus \ufffdis turned round.")
+    expect(dialog.get_by_role("heading")).to_have_text("Turned \ufffdgnp.exe")
+    place = dialog.locator(".place")
+    expect(place).to_contain_text("letters / turned \ufffddm.md · line")
+    assert not re.search("[\u202d\u202e]", page.locator("body").inner_text())
+    # What an isolate opened ends with its own text.
+    expect(dialog.locator("bdi").filter(has_text="It never ends")).to_have_count(1)
+    # Nothing makes the page wider than the window.
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.keyboard.press("Escape")
+    visit.named("link", "Notes").click()
+    page.get_by_label("Search your notes").fill("walrus")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("mark").filter(has_text="walrus").first).to_be_visible()
+    assert not re.search("[\u202d\u202e]", page.locator("body").inner_text())
+
+
 def test_by_keyboard_alone(visit: Visit):
     page = visit.open("#/experts")
     expect(visit.named("heading", "Experts")).to_be_visible()

@@ -34,6 +34,7 @@ SENTENCES = st.builds(
     promise=st.none() | st.text(max_size=9),
     is_accepted=st.booleans(),
     memory=st.none() | st.text(max_size=9),
+    day=st.none() | st.just("2024-03-05"),
 )
 SECTIONS = st.builds(
     DraftSection,

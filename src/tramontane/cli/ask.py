@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tramontane.cli.notes import place_in
-from tramontane.cli.output import AsJson, say, say_json
+from tramontane.cli.output import AsJson, say, say_json, say_piece
 from tramontane.cli.parts import Parts, opened
 from tramontane.engine.request import Sampling
 from tramontane.errors import NotFound, PromptTooLong
@@ -57,6 +57,12 @@ def ask(
     context: typer.Context,
     question: Annotated[str, typer.Argument(help="What your notes may answer.")],
     collection: Collections = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only what is dated on or after YYYY[-MM[-DD]].")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Only what is dated on or before YYYY[-MM[-DD]].")
+    ] = None,
     own_words: Annotated[
         bool, typer.Option("--own-words", help="Also show what the model would say freely.")
     ] = False,
@@ -79,6 +85,8 @@ def ask(
         for event in parts.writer().ask(
             question,
             collections=collection,
+            since=since,
+            until=until,
             own_words=own_words,
             with_voice=voice,
             is_honest=honest,
@@ -127,7 +135,7 @@ def chat(
                 experts=voices,
             ):
                 reply += piece.text
-                print(piece.text, end="", flush=True)
+                say_piece(piece.text)
             print()
             messages.append({"role": "assistant", "content": reply})
 
@@ -186,14 +194,15 @@ class Screen:
                     say()
                     say("The model's own words, not checked:", style="dim")
                     self.has_own_words = True
-                print(text, end="", flush=True)
+                say_piece(text)
             case Done():
                 self.end()
 
     def sentence(self, sentence: Sentence) -> None:
         number = f" [{sentence.source}]" if sentence.source else ""
         if sentence.kind == "quotation":
-            say(f"“{sentence.text}”{number}")
+            day = f" ({sentence.day})" if sentence.day else ""
+            say(f"“{sentence.text}”{day}{number}")
         else:
             if sentence.promise:
                 self.promises[sentence.promise] = None

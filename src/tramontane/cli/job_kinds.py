@@ -190,8 +190,7 @@ def do_learn(parts: Parts, asked: LearnArguments, report: Report) -> dict[str, A
 
 def do_plan(parts: Parts, asked: PlanArguments, report: Report) -> dict[str, Any]:
     folder = asked.folder or parts.library.collection(asked.name).folder
-    report("trying a few steps", 0, 1)
-    return asdict(plan_of(parts, folder, asked.max_tokens))
+    return asdict(plan_of(parts, folder, asked.max_tokens, report))
 
 
 def do_check(parts: Parts, asked: CheckArguments, report: Report) -> dict[str, Any]:

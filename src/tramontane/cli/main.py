@@ -150,7 +150,9 @@ def say_error(error: TramontaneError, wants_json: bool) -> None:
     if wants_json:
         print(json.dumps({"error": {"kind": type(error).__name__, "message": str(error)}}))
     else:
-        print(f"error: {error}", file=sys.stderr)
+        from tramontane.cli.output import harmless
+
+        print(f"error: {harmless(str(error))}", file=sys.stderr)
 
 
 if __name__ == "__main__":

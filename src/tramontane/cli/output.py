@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,11 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+# What would steer a terminal or turn the order of what it shows: control characters but for tab and
+# line feed, and the marks that embed, override or isolate a direction.
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+STAND_IN = "\N{REPLACEMENT CHARACTER}"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -23,16 +29,29 @@ def console() -> "Console":
     return Console(highlight=False)
 
 
+def harmless(text: str) -> str:
+    """Returns a text for a terminal, to which notes, names of files and models may say anything."""
+    return STEERING.sub(STAND_IN, text.replace("\r\n", "\n"))
+
+
 def say(text: str = "", style: str | None = None) -> None:
-    """Prints a line; nothing in it is read as markup, since notes may hold anything."""
+    """Prints a line; nothing in it is read as markup or steers, since notes may hold anything."""
+    text = harmless(text)
     if not sys.stdout.isatty():
         print(text)
         return
     console().print(text, style=style, markup=False)
 
 
+def say_piece(text: str) -> None:
+    """Prints a piece of a text that comes bit by bit."""
+    print(harmless(text), end="", flush=True)
+
+
 def say_json(value: Any) -> None:
-    print(json.dumps(plain(value), ensure_ascii=False, indent=2))
+    """Prints JSON; what would steer a terminal is written as an escape and means the same."""
+    written = json.dumps(plain(value), ensure_ascii=False, indent=2)
+    print(STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", written))
 
 
 def plain(value: Any) -> Any:
@@ -52,6 +71,7 @@ def plain(value: Any) -> Any:
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table: ruled by space on a terminal, tabs between columns elsewhere."""
+    rows = [[harmless(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in (columns, *rows):
             print("\t".join(row))

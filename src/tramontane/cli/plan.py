@@ -8,10 +8,11 @@ import typer
 from tramontane.cli.learn import asking_of, learning_modules
 from tramontane.cli.output import AsJson, say, say_json
 from tramontane.cli.parts import Parts, opened
-from tramontane.cli.progress import duration, size
+from tramontane.cli.progress import Reporter, duration, size
 from tramontane.notes.folder import read_folder
 
 if TYPE_CHECKING:
+    from tramontane.experts.learn import Report
     from tramontane.experts.plan import Plan
 
 
@@ -39,8 +40,8 @@ def plan_learn(
 
     Example: tramontane plan learn ~/notes
     """
-    with opened(context.obj) as parts:
-        wanted = plan_of(parts, folder, max_tokens)
+    with opened(context.obj) as parts, Reporter("planning,", is_quiet=as_json) as report:
+        wanted = plan_of(parts, folder, max_tokens, report)
     if as_json:
         say_json({"plan": wanted})
         return
@@ -54,18 +55,20 @@ def plan_learn(
     )
 
 
-def plan_of(parts: Parts, folder: Path, max_tokens: int) -> "Plan":
+def plan_of(parts: Parts, folder: Path, max_tokens: int, report: "Report") -> "Plan":
     """Returns what learning from a folder will take; raises what `learn` would."""
+    report("loading what learning needs", 0, 1)
     learning_modules()
     from tramontane.experts.learn import LearnSettings
     from tramontane.experts.plan import plan
 
     return plan(
-        read_folder(folder).notes,
+        read_folder(folder, report).notes,
         checkpoint=parts.checkpoint,
         cache_folder=parts.settings.cache_folder,
         settings=LearnSettings(max_tokens=max_tokens),
         asking=asking_of(parts.checkpoint),
         threads=parts.settings.threads,
         device=parts.settings.device,
+        report=report,
     )

@@ -1,9 +1,12 @@
 """Progress on anything that takes a while: a bar on a terminal, plain lines elsewhere."""
 
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from tramontane.cli.output import harmless
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -60,7 +63,8 @@ class Reporter:
     """Receives report(what, done, total); use as a context manager around the work.
 
     Writes to standard error, so that standard output stays what was asked for. Work shorter than
-    a moment shows nothing.
+    a moment shows nothing; on a terminal, longer work shows what it last reported even if it
+    reports nothing further for a while.
     """
 
     def __init__(self, title: str = "", *, is_quiet: bool = False):
@@ -73,8 +77,16 @@ class Reporter:
         self.what = ""
         # What was last said to be complete: some work reports its end more than once.
         self.last_text = ""
+        # What is to be shown now, as show_bar wants it.
+        self.latest: tuple[str, float, str] | None = None
+        self.showing = threading.Lock()
+        self.waiting: threading.Timer | None = None
 
     def __enter__(self) -> "Reporter":
+        if self.is_terminal and not self.is_quiet:
+            self.waiting = threading.Timer(QUIET_SECONDS, self.show_latest)
+            self.waiting.daemon = True
+            self.waiting.start()
         return self
 
     def __exit__(
@@ -83,21 +95,33 @@ class Reporter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        if self.waiting is not None:
+            self.waiting.cancel()
+        with self.showing:
+            self.latest = None
+            if self.bar is not None:
+                self.bar.stop()
+
+    def show_latest(self) -> None:
+        with self.showing:
+            if self.latest is not None and not self.has_shown:
+                self.has_shown = True
+                self.show_bar(*self.latest)
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what != self.what and what.endswith("bytes"):
             self.clock = Clock()
         self.what = what
         left = self.clock.left(done, total)
-        if self.is_quiet or (not self.has_shown and self.clock.elapsed < QUIET_SECONDS):
-            return
-        text = f"{self.title} {what}".strip()
+        text = harmless(f"{self.title} {what}".strip())
         share = done / total if total else 0.0
         ending = f"about {duration(left)} left" if left is not None else ""
+        self.latest = (text, share, ending)
+        if self.is_quiet or (not self.has_shown and self.clock.elapsed < QUIET_SECONDS):
+            return
         if self.is_terminal:
-            self.show_bar(text, share, ending)
+            with self.showing:
+                self.show_bar(text, share, ending)
         elif time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES or done >= total:
             if done >= total and (not self.has_shown or self.last_text == text):
                 return

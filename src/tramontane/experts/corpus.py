@@ -5,8 +5,9 @@ else is on the machine.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -40,11 +41,14 @@ def order_key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def split_notes(notes: Iterable[Note]) -> tuple[list[Note], list[Note]]:
+def split_notes(
+    notes: Iterable[Note], is_enough: Callable[[Sequence[Note]], bool] = lambda held_out: True
+) -> tuple[list[Note], list[Note]]:
     """Returns (learnt, held out): a tenth of the documents, at least two, is held out.
 
-    Notes that may not train are left out, and a text that stands twice counts once, so that no
-    held-out document was also learnt.
+    Where these are too short to measure by, so that `is_enough` says no, the next ones in order
+    are held out too until it says yes. Notes that may not train are left out, and a text that
+    stands twice counts once, so that no held-out document was also learnt.
     """
     allowed = [note for note in notes if note.may_train and note.text.strip()]
     # Of several notes with one text the same one stands for it, however they came.
@@ -52,6 +56,8 @@ def split_notes(notes: Iterable[Note]) -> tuple[list[Note], list[Note]]:
     by_text = {note.text.strip(): note for note in allowed}
     ordered = sorted(by_text.values(), key=lambda note: order_key(note.text))
     num_held_out = max(2, round(len(ordered) * HELD_OUT_SHARE))
+    while num_held_out < len(ordered) and not is_enough(ordered[:num_held_out]):
+        num_held_out += 1
     return ordered[num_held_out:], ordered[:num_held_out]
 
 
@@ -80,11 +86,14 @@ def collection_corpus(
 
     Raises LearnError when there is too little to learn from or to hold out.
     """
-    learnt, held_out = split_notes(notes)
+    ids_of = cache(tokenizer.encode)
+
+    def fill_a_window(held_out: Sequence[Note]) -> bool:
+        return sum(len(ids_of(note.text)) + 1 for note in held_out) >= window_tokens
+
+    learnt, held_out = split_notes(notes, fill_a_window)
     forbidden = sum(not note.may_train for note in notes)
-    learnt_ids, held_out_ids = (
-        [tokenizer.encode(note.text) for note in part] for part in (learnt, held_out)
-    )
+    learnt_ids, held_out_ids = ([ids_of(note.text) for note in part] for part in (learnt, held_out))
     learnt_windows, held_out_windows = (
         windows_of(token_lists, tokenizer.separator_id, window_tokens)
         for token_lists in (learnt_ids, held_out_ids)

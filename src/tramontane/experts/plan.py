@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from tramontane.checkpoint.checkpoint import Checkpoint
-from tramontane.experts.learn import Learning, LearnSettings, prepare
+from tramontane.experts.learn import Learning, LearnSettings, Report, prepare
 from tramontane.experts.route import Row
 from tramontane.experts.states import WINDOWS_PER_BATCH, are_computed, compute_states
 from tramontane.experts.training import Misfires, Training
@@ -43,6 +43,17 @@ class Plan:
     dry_run_seconds: float
 
 
+# What is tried, in this order, and the share of the time that each takes.
+PARTS = {
+    "cutting notes into tokens": 20,
+    "loading the base": 10,
+    "passing the base": 30,
+    "fitting a row": 15,
+    "taking steps": 15,
+    "measuring": 10,
+}
+
+
 @dataclass(frozen=True)
 class Sample:
     """Stands for states that were not computed: those of a few windows, over and over."""
@@ -60,14 +71,16 @@ def plan(
     asking: Asking | None = None,
     threads: int | None = None,
     device: str = "auto",
+    report: Report = lambda *_: None,
 ) -> Plan:
-    """Returns what `learn` with the same arguments will take.
+    """Returns what `learn` with the same arguments will take; `report` hears of each of PARTS.
 
     Raises LearnError when there is too little text to learn from.
     """
     if threads:
         torch.set_num_threads(threads)
     began = time.perf_counter()
+    begins(report, "cutting notes into tokens")
     lesson, public, place = prepare(
         notes, checkpoint, settings or LearnSettings(), asking=asking, device=device
     )
@@ -85,7 +98,7 @@ def plan(
             lambda *_: None,
         )
         reading = time.perf_counter() - began
-        seconds = reading + DryRun(learning, folder).seconds()
+        seconds = reading + DryRun(learning, folder, report).seconds()
     finally:
         shutil.rmtree(folder)
     return Plan(
@@ -104,17 +117,19 @@ def plan(
 class DryRun:
     """A few windows through everything that a learning does."""
 
-    def __init__(self, learning: Learning, folder: Path):
-        self.learning, self.folder = learning, folder
+    def __init__(self, learning: Learning, folder: Path, report: Report = lambda *_: None):
+        self.learning, self.folder, self.report = learning, folder, report
 
     def seconds(self) -> float:
         """Returns how long the learning will take, reading the notes left out."""
         learning, lesson = self.learning, self.learning.lesson
         place = learning.place
+        begins(self.report, "loading the base")
         transformer, loading = timed(
             lambda: load_transformer(learning.checkpoint, dtype=place.dtype, device=place.device)
         )
         few = lesson.windows[: 3 * WINDOWS_PER_BATCH]
+        begins(self.report, "passing the base")
         self.pass_base(transformer, few[:1], 1)  # The first pass of all is slower.
         sample, whole = timed(lambda: self.pass_base(transformer, few, len(few)))
         _, trunk_only = timed(lambda: self.pass_base(transformer, few, 0))
@@ -122,16 +137,19 @@ class DryRun:
             self.as_many(sample, learning.row_windows),
             self.as_many(sample, self.num_public),
         )
+        begins(self.report, "fitting a row")
         rows, fitting = timed(lambda: learning.fit_rows(own, public))
         num_layers = learning.checkpoint.config.num_layers - learning.first
         public_all, others = np.concatenate(list(learning.public.values())), learning.other_windows
         has_public = self.are_there(transformer, public_all, len(public_all))
         has_others = self.are_there(transformer, others, 0)
+        begins(self.report, "taking steps")
         training = self.training(transformer, own, rows, sample)
         learning.leave_trunk(transformer)
         steps = [timed(lambda: self.take_step(training, sample))[1] for _ in range(5)]
         # Every other step looks at public text too; the first is slower than all others.
         step = sum(steps[1:]) / 4
+        begins(self.report, "measuring")
         _, judging = timed(lambda: self.judge(training, sample))
 
         held_out, epochs = len(learning.corpus.held_out), learning.schedule.epochs
@@ -198,6 +216,13 @@ class DryRun:
     def judge(self, training: Training, sample: Sample) -> None:
         windows = self.learning.lesson.windows[: len(sample.trunk)]
         training.evaluate(sample.trunk, windows, with_expert=True)
+
+
+def begins(report: Report, part: str) -> None:
+    """Tells that a part begins, and the share of all that lies behind it."""
+    names = list(PARTS)
+    behind = sum(PARTS[name] for name in names[: names.index(part)])
+    report(part, behind, sum(PARTS.values()))
 
 
 def timed(work: Callable) -> tuple:

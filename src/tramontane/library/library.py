@@ -17,6 +17,7 @@ from tramontane.errors import LibraryError, NotesError, NotFound
 from tramontane.files import held_alone
 from tramontane.library.chats import Chats
 from tramontane.library.database import Database
+from tramontane.library.days import day_over
 from tramontane.library.drafts import Drafts
 from tramontane.library.filters import Filters
 from tramontane.library.forgetting import Traces, forget, traces_of
@@ -34,6 +35,8 @@ from tramontane.notes.sentences import Sentence, split_sentences
 
 MAX_NAME_CHARS = 80
 SALT_BYTES = 32
+# Notes looked at for a passage whose own note is gone.
+MAX_HOLDING = 20
 
 Report = Callable[[str, int, int], None]
 
@@ -171,7 +174,9 @@ class Library:
         """Returns the best passages for a question, best first; any text is a safe question.
 
         `collections` None means all of them, an empty one none; what the others let through, see
-        Filters. Raises NotFound for a collection that isn't there, LibraryError for no day.
+        Filters. Without `since` and `until` a day, month or year that the question names puts
+        passages dated so first. Raises NotFound for a collection that isn't there, LibraryError
+        for no day.
         """
         collection_ids = None
         if collections is not None:
@@ -243,7 +248,28 @@ class Library:
             stored = db.execute(
                 "SELECT path, sha256 FROM notes WHERE collection_id = ?", (collection_id,)
             ).fetchall()
-        return whereabouts(cited, folder, stored)
+
+        def holding(text: str) -> list[str]:
+            with self._database.reading() as db:
+                rows = db.execute(
+                    "SELECT path FROM notes WHERE collection_id = ? AND instr(text, ?) "
+                    "ORDER BY path LIMIT ?",
+                    (collection_id, text, MAX_HOLDING),
+                )
+                return [path for (path,) in rows]
+
+        return whereabouts(cited, folder, stored, holding)
+
+    def day_over(self, hit: Hit, start: int = 0) -> str | None:
+        """Returns the day that a sentence of a hit, which begins at `start`, is of.
+
+        Its heading, its file or its note's `date` says so; None for most notes.
+        """
+        try:
+            metadata = self.note(hit.collection, hit.path).metadata
+        except NotFound:  # gone since it was found
+            metadata = {}
+        return day_over(hit, metadata, start)
 
     def sentences(self, passage: Hit | Cited) -> list[Sentence]:
         """Returns a passage's sentences; lines are the note's, `start` and `end` the passage's."""

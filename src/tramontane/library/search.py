@@ -3,8 +3,10 @@
 Word ranking is SQLite's BM25 over title, heading and text; vector ranking is cosine similarity
 in one matrix kept in memory until the library changes. The best passages of the merged ranking are
 then ranked once more, by their words and by the sentence in them that is nearest to the question:
-the vector of a long passage is a mean in which one telling sentence is lost. Ties go by collection,
-path and place, so that equal libraries answer equally however they came about.
+the vector of a long passage is a mean in which one telling sentence is lost. Where a question names
+a day, a month or a year, passages dated so that hold its other words come first, and of a day all
+others dated so where none does. Ties go by collection, path and place, so that equal libraries
+answer equally however they came about.
 """
 
 import json
@@ -19,6 +21,7 @@ import numpy as np
 
 from tramontane.errors import LibraryError
 from tramontane.library.database import Database
+from tramontane.library.days import period_in
 from tramontane.library.filters import Filters
 from tramontane.library.records import Hit
 from tramontane.library.stop_words import STOP_WORDS
@@ -32,8 +35,11 @@ NUM_RERANKED = 24
 RERANK_OFFSET = 2.0
 RERANK_WORDS, RERANK_SENTENCE, RERANK_VECTOR = 1.0, 1.0, 0.3
 TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 3.0, 2.0, 1.0
+# What puts the passages of the days that a question names before all others.
+DATED_AHEAD = 1.0
 MAX_QUERY_TERMS = 64
 MAX_QUESTION_CHARS = 20_000
+WORD = re.compile(r"\w+(?:[.,:]\d+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,22 @@ class Searcher:
 
     def search(self, question: str, filters: Filters, limit: int) -> list[Hit]:
         """Returns the best passages that the filters let through, best first."""
+        found = self._search(question, filters, limit)
+        period = None if filters.since or filters.until else period_in(question)
+        if period is None or not found:
+            return found
+        asked = question.replace(period.words, " ", 1)
+        of_then = replace(filters, since=period.first, until=period.last)
+        dated = self._search(asked if telling_words(asked) else question, of_then, limit)
+        if about := [hit for hit in dated if hit.bm25_rank]:
+            dated = about
+        elif period.first != period.last:
+            return found  # of a month or a year, only what is about the rest of the question
+        dated = [replace(hit, score=hit.score + DATED_AHEAD) for hit in dated]
+        ahead = {place_of(hit)[1:] for hit in dated}
+        return [*dated, *(hit for hit in found if place_of(hit)[1:] not in ahead)][:limit]
+
+    def _search(self, question: str, filters: Filters, limit: int) -> list[Hit]:
         question = _storable(question[:MAX_QUESTION_CHARS])
         if not question.strip() or limit <= 0:
             return []
@@ -227,10 +249,13 @@ def rarity(db: sqlite3.Connection, words: Sequence[str]) -> dict[str, float]:
     return weights
 
 
+def telling_words(question: str) -> list[str]:
+    return [word for word in WORD.findall(question.lower()) if word not in STOP_WORDS]
+
+
 def match_expression(question: str) -> str:
     """Returns the question as an FTS5 expression: its telling words, any of them, all quoted."""
-    words = re.findall(r"\w+(?:[.,:]\d+)*", question.lower())
-    telling = [word for word in words if word not in STOP_WORDS] or words
+    telling = telling_words(question) or WORD.findall(question.lower())
     return " OR ".join(f'"{word}"' for word in dict.fromkeys(telling[:MAX_QUERY_TERMS]))
 
 

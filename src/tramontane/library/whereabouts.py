@@ -5,7 +5,7 @@ at the right place, or say that it can't.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,12 +13,21 @@ from typing import Protocol
 from tramontane.errors import NotesError
 from tramontane.notes.folder import list_folder, read_bytes
 from tramontane.notes.note import Note
-from tramontane.notes.reader import UnreadableError, ending_of, read_note
+from tramontane.notes.reader import UnreadableError, ending_of, is_document, read_note
 
 # Files that the library doesn't know yet are looked through for a note that was moved.
 MAX_NEW_FILES = 2_000
-# The share of a passage's words that makes another one its edited self.
-SAME_PASSAGE = 0.6
+# Of these, PDFs and other documents, which take long to read.
+MAX_NEW_DOCUMENTS = 20
+# How like another passage must be to be this one edited: twice the words that both hold, as a
+# share of the words of both; or, where it was taken into a longer one, of its own words.
+SAME_PASSAGE, TAKEN_IN = 0.5, 0.85
+# Under the same heading it is likelier so.
+SAME_HEADING = 0.1
+# In another file more is asked: nothing but the passage says that it is the same note.
+SAME_ELSEWHERE = 0.7
+# Words that tell whether a file is worth reading.
+LEAST_TELLING_LETTERS = 4
 
 Box = tuple[float, float, float, float]
 
@@ -43,6 +52,7 @@ class Whereabouts:
 
     `file` is None for one that is gone. Lines, page and box are those of the file as it is; None
     where the passage is no longer in it. `remark` is for the reader, None when all is as it was.
+    `is_same` is False where the passage itself was edited.
     """
 
     state: str
@@ -53,9 +63,19 @@ class Whereabouts:
     page: int | None = None
     box: Box | None = None
     remark: str | None = None
+    is_same: bool = True
 
 
-def whereabouts(cited: Cited, folder: Path, stored: Sequence[tuple[str, str]]) -> Whereabouts:
+# Returns the paths of the notes known that hold a text, as the library read them.
+Holding = Callable[[str], Sequence[str]]
+
+
+def whereabouts(
+    cited: Cited,
+    folder: Path,
+    stored: Sequence[tuple[str, str]],
+    holding: Holding = lambda text: (),
+) -> Whereabouts:
     """Returns where `cited` is below `folder`; `stored` are (path, sha256) of the notes known."""
     data = _bytes_of(folder, cited.path)
     if data is not None:
@@ -63,7 +83,7 @@ def whereabouts(cited: Cited, folder: Path, stored: Sequence[tuple[str, str]]) -
             return _as_it_was(cited, folder, cited.path, "current", None)
         if found := _found_in(cited, folder, cited.path, data, "changed"):
             return found
-    if moved := _moved(cited, folder, stored):
+    if moved := _moved(cited, folder, stored, holding):
         return moved
     if data is not None:
         remark = "this note has changed since, and the passage is no longer in it"
@@ -71,8 +91,15 @@ def whereabouts(cited: Cited, folder: Path, stored: Sequence[tuple[str, str]]) -
     return Whereabouts("gone", cited.path, None, remark="this note is gone")
 
 
-def _moved(cited: Cited, folder: Path, stored: Sequence[tuple[str, str]]) -> Whereabouts | None:
-    """Looks where the same bytes are now, then where the same passage is."""
+def _moved(
+    cited: Cited, folder: Path, stored: Sequence[tuple[str, str]], holding: Holding
+) -> Whereabouts | None:
+    """Looks where the same bytes are now, then where the passage is: as it was, then edited.
+
+    Edited it is only looked for in files that the library doesn't know: a note known for long that
+    says nearly the same is another note.
+    """
+    known = {path for path, _ in stored}
     readable = []
     for path in _candidates(cited, folder, stored):
         data = _bytes_of(folder, path)
@@ -81,17 +108,25 @@ def _moved(cited: Cited, folder: Path, stored: Sequence[tuple[str, str]]) -> Whe
         if _sha256(data) == cited.note_sha256:
             remark = f"this note has moved; it was {cited.path}"
             return _as_it_was(cited, folder, path, "moved", remark)
-        if ending_of(path) == ending_of(cited.path):
+        if path not in known and ending_of(path) == ending_of(cited.path):
             readable.append(path)
-    for path in readable:
+    nearly = None
+    for path in [*(p for p in holding(cited.text) if p != cited.path), *_worth_reading(readable)]:
         data = _bytes_of(folder, path)
-        if data is not None and _exactly(cited, data):
-            return _found_in(cited, folder, path, data, "moved")
-    return None
+        if data is None or not (path in known or is_document(path) or _is_likely(cited, data)):
+            continue
+        found = _found_in(cited, folder, path, data, "moved")
+        if found and found.is_same:
+            return found
+        nearly = nearly or (found if path not in known else None)
+    return nearly
 
 
 def _candidates(cited: Cited, folder: Path, stored: Sequence[tuple[str, str]]) -> Iterable[str]:
-    """Yields notes known to have those bytes, then files that the library doesn't know yet."""
+    """Yields notes known to have those bytes, then files that the library doesn't know yet.
+
+    Last come those known under their name, one of which may have got these bytes since.
+    """
     yield from (path for path, sha256 in stored if sha256 == cited.note_sha256)
     known = {path for path, _ in stored}
     try:
@@ -99,12 +134,22 @@ def _candidates(cited: Cited, folder: Path, stored: Sequence[tuple[str, str]]) -
     except NotesError:
         return  # the whole folder is gone, and what was in it
     yield from [path for path in listed if path not in known][:MAX_NEW_FILES]
+    yield from [path for path in listed if path in known and path != cited.path][:MAX_NEW_FILES]
 
 
-def _exactly(cited: Cited, data: bytes) -> bool:
-    """A quick look: text files hold a passage as it stands, in one encoding or another."""
-    first = max(cited.text.split("\n"), key=len)
-    return any(first.encode(name, "ignore") in data for name in ("utf-8", "cp1252", "utf-16-le"))
+def _worth_reading(paths: Sequence[str]) -> list[str]:
+    documents = [path for path in paths if is_document(path)]
+    return [path for path in paths if not is_document(path)] + documents[:MAX_NEW_DOCUMENTS]
+
+
+def _is_likely(cited: Cited, data: bytes) -> bool:
+    """A quick look: text files hold most words of a passage as they stand, in some encoding."""
+    words = {word for word in cited.text.split() if len(word) >= LEAST_TELLING_LETTERS}
+    words = words or set(cited.text.split())
+    return any(
+        sum(word.encode(name, "ignore") in data for word in words) >= SAME_PASSAGE * len(words)
+        for name in ("utf-8", "cp1252", "utf-16-le")
+    )
 
 
 def _found_in(cited: Cited, folder: Path, path: str, data: bytes, state: str) -> Whereabouts | None:
@@ -112,7 +157,7 @@ def _found_in(cited: Cited, folder: Path, path: str, data: bytes, state: str) ->
         note = read_note(path, data)
     except UnreadableError:
         return None
-    where = _place_of(cited, note)
+    where = _place_of(cited, note, SAME_ELSEWHERE if state == "moved" else SAME_PASSAGE)
     if where is None:
         return None
     first_line, last_line, is_same = where
@@ -124,10 +169,12 @@ def _found_in(cited: Cited, folder: Path, path: str, data: bytes, state: str) ->
     remark = f"this note has changed since{edited}"
     if state == "moved":
         remark = f"this note has moved and changed since{edited}; it was {cited.path}"
-    return Whereabouts(state, path, folder / path, first_line, last_line, page, box, remark)
+    return Whereabouts(
+        state, path, folder / path, first_line, last_line, page, box, remark, is_same
+    )
 
 
-def _place_of(cited: Cited, note: Note) -> tuple[int, int, bool] | None:
+def _place_of(cited: Cited, note: Note, least: float) -> tuple[int, int, bool] | None:
     """Returns the lines of the passage in the note as it is, and whether it is the same."""
     places = []
     at = note.text.find(cited.text)
@@ -138,12 +185,16 @@ def _place_of(cited: Cited, note: Note) -> tuple[int, int, bool] | None:
         first_line = min(places, key=lambda line: abs(line - cited.first_line))
         return first_line, first_line + cited.text.count("\n"), True
     words = set(cited.text.lower().split())
-    best, best_share = None, SAME_PASSAGE
+    best, best_likeness = None, 0.0
     for passage in note.passages:
         own = set(passage.text.lower().split())
-        share = len(words & own) / max(1, min(len(words), len(own)))
-        if share > SAME_PASSAGE and share + (passage.heading == cited.heading) > best_share:
-            best, best_share = passage, share + (passage.heading == cited.heading)
+        held = len(words & own)
+        likeness = 2 * held / max(1, len(words) + len(own))
+        if likeness < least and held < TAKEN_IN * len(words):
+            continue
+        likeness += SAME_HEADING * (passage.heading == cited.heading)
+        if likeness > best_likeness:
+            best, best_likeness = passage, likeness
     return (best.first_line, best.last_line, False) if best else None
 
 

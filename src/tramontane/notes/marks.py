@@ -28,6 +28,12 @@ DATE = re.compile(
     rf"|\b(?P<m3>{MONTH})\s{{1,2}}(?P<d3>\d{{1,2}})(?:st|nd|rd|th)?,?\s{{1,2}}(?P<y3>\d{{4}})(?!\d)",
     re.IGNORECASE,
 )
+MONTH_OF_YEAR = re.compile(
+    r"(?<![\w.-])(?P<y1>\d{4})-(?P<m1>\d{2})(?![\d-])"
+    rf"|\b(?P<m2>{MONTH}),?\s{{1,2}}(?:of\s)?(?P<y2>\d{{4}})(?!\d)",
+    re.IGNORECASE,
+)
+YEAR = re.compile(r"\b(?:in|during|throughout|of)\s((?:19|20)\d{2})(?![\w-])", re.IGNORECASE)
 # Daily notes (2024-03-05, 2024_03_05, 20240305) and the identifiers of slip boxes (202403051230).
 DATE_IN_NAME = re.compile(r"(?<!\d)(\d{4})([-_.]?)(\d{2})\2(\d{2})(?:\d{4}|\d{6})?(?!\d)")
 DATE_KEYS = frozenset(
@@ -99,6 +105,23 @@ def dates_in(text: str) -> Iterable[tuple[int, str]]:
             day = iso_day(found["y3"], MONTH_NUMBER[found["m3"][:3].lower()], found["d3"])
         if day:
             yield found.start(), day
+
+
+def first_period_in(text: str) -> tuple[str, str] | None:
+    """Returns the day, month or year that a text names first, as YYYY[-MM[-DD]], and its words.
+
+    A year counts only where a word says so ("in 2024"): a number of four digits may be anything.
+    """
+    found = []
+    for at, day in dates_in(text):
+        found.append((at, 0, day, DATE.match(text, at)[0]))
+    for month in MONTH_OF_YEAR.finditer(text):
+        year = month["y1"] or month["y2"]
+        number = month["m1"] or MONTH_NUMBER[month["m2"][:3].lower()]
+        if day := iso_day(year, number, "1"):
+            found.append((month.start(), 1, day[:7], month[0]))
+    found += [(year.start(1), 2, year[1], year[1]) for year in YEAR.finditer(text)]
+    return min(found)[2:] if found else None
 
 
 def dates_of_path(path: str) -> list[str]:

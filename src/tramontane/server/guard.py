@@ -144,7 +144,7 @@ class Guard:
         most_bytes = self.most_body_bytes if is_under(path, PROGRAM_PATHS) else MAX_BODY_BYTES
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > most_bytes:
-            raise too_large(most_bytes)
+            raise too_large(most_bytes, int(length) if length.isdigit() else None)
 
     def check_key(self, method: str, headers: Headers, path: str) -> Key | None:
         """Returns the key that came, if any.
@@ -247,9 +247,11 @@ def may(key: Key, method: str, path: str) -> bool:
     return method in ("GET", "HEAD") or is_under(path, ASK_PATHS)
 
 
-def too_large(most_bytes: int = MAX_BODY_BYTES) -> Refusal:
+def too_large(most_bytes: int = MAX_BODY_BYTES, num_bytes: int | None = None) -> Refusal:
+    """Returns the refusal of a body; one that did not say its length was not read to its end."""
+    said = f"has {num_bytes:,} bytes," if num_bytes else "is too long:"
     return Refusal(
-        413, "TooLarge", f"the body is longer than {most_bytes:,} bytes; send less at once"
+        413, "TooLarge", f"the body {said} {most_bytes:,} bytes are the most; send less at once"
     )
 
 

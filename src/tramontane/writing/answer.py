@@ -105,6 +105,8 @@ class Writer:
         question: str,
         *,
         collections: Sequence[str] | None = None,
+        since: str | None = None,
+        until: str | None = None,
         own_words: bool = False,
         with_shares: bool = True,
         with_voice: bool = False,
@@ -112,6 +114,7 @@ class Writer:
     ) -> Iterator[Event]:
         """Yields the events of an answer; with voice, what each expert did in it comes at its end.
 
+        `since` and `until` are days as YYYY[-MM[-DD]]: only passages dated so are asked.
         An honest answer keeps back what no source backs. Raises RequestError for an empty question,
         one too long to be one, or honesty asked for beside own words, which nobody checks.
         """
@@ -122,8 +125,11 @@ class Writer:
                 "honesty mode keeps back what the notes don't back, and the model's own words are "
                 "not checked against them; ask for one of the two"
             )
-        hits = self.library.search(question, collections=collections, limit=NUM_PASSAGES_READ)
-        hits, found, evidence = self.weigh(Question(question, self.library.rarity), hits)
+        hits = self.library.search(
+            question, collections=collections, since=since, until=until, limit=NUM_PASSAGES_READ
+        )
+        asked = Question(question, self.library.rarity)
+        hits, found, evidence = self.weigh(asked, hits)
         if not found or not evidence.is_enough:
             closest = source_of(1, hits[0]) if hits else None
             yield Abstained(why_not(evidence, bool(hits)), closest)
@@ -131,7 +137,12 @@ class Writer:
             return
         chosen = choose(found)
         numbers = {place: number for number, place in enumerate(in_order(chosen), start=1)}
-        sources = tuple(source_of(number, hits[place]) for place, number in numbers.items())
+        day_of = self.library.day_over if asked.is_of_days else lambda *_: None
+        sources = tuple(
+            source_of(number, hits[place], day_of(hits[place])) for place, number in numbers.items()
+        )
+        found = [replace(one, day=day_of(hits[one.hit], one.start)) for one in found]
+        chosen = found[: len(chosen)]
         yield Sources(sources)
         num_tokens = 0
         experts = tuple(self.experts()) if with_shares else ()
@@ -186,7 +197,9 @@ class Writer:
             return hits, found, evidence
         texts = [f"{hits[quotation.hit].title}: {quotation.text}" for quotation in found]
         found = weighed_by_gain(found, self.gains(asked, texts))
-        return hits, found, replace(evidence, fit=asked.fits(found[0].text))
+        day = self.library.day_over(hits[found[0].hit], found[0].start)
+        fit = asked.fits(found[0].text, day)
+        return hits, found, replace(evidence, fit=fit)
 
     def gains(self, asked: Question, texts: Sequence[str]) -> list[Gain]:
         return question_gains(self.engine(), self.tokenizer(), asked.text, texts)
@@ -206,6 +219,7 @@ class Writer:
             overlap=1.0,
             mark="supported",
             shares=shares,
+            day=quotation.day,
         )
 
     def own_words(
@@ -311,8 +325,9 @@ def check_question(question: str) -> str:
         raise RequestError("the question is empty; ask something your notes may hold")
     if len(question) > MAX_QUESTION_CHARACTERS:
         raise RequestError(
-            f"the question has {len(question)} characters, {MAX_QUESTION_CHARACTERS} is the most; "
-            "put long text into a note and ask about it"
+            f"the question has {len(question.split())} words in {len(question)} characters, "
+            f"{MAX_QUESTION_CHARACTERS} characters are the most; put long text into a note and ask "
+            "about it"
         )
     return question
 
@@ -328,7 +343,7 @@ def in_order(chosen: Sequence[Quotation]) -> list[int]:
     return list(dict.fromkeys(quotation.hit for quotation in chosen))
 
 
-def source_of(number: int, hit: Hit) -> Source:
+def source_of(number: int, hit: Hit, day: str | None = None) -> Source:
     return Source(
         number,
         hit.collection,
@@ -341,6 +356,7 @@ def source_of(number: int, hit: Hit) -> Source:
         hit.page,
         hit.box,
         hit.heading,
+        day,
     )
 
 

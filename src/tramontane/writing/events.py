@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A numbered passage: the note's file and lines, as they were when the library read it."""
+    """A numbered passage: the note's file and lines, as they were when the library read it.
+
+    `day` is the day that it is of, as YYYY-MM-DD, where the question is of days and its heading,
+    its file or its note says one.
+    """
 
     number: int
     collection: str
@@ -18,6 +22,7 @@ class Source:
     page: int | None = None
     box: tuple[float, float, float, float] | None = None
     heading: tuple[str, ...] = ()
+    day: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,8 @@ class Sentence:
     each token, on average, each expert in place carried. `promise` says in words what stands behind
     the mark, where the collection was calibrated for such text. `is_accepted` says that its writer
     has read a doubtful sentence and answers for it; `memory` names, in a draft that is kept, the
-    expert from whose memory it comes.
+    expert from whose memory it comes. `day` is that of a quotation, where the question is of days:
+    a source may hold several.
     """
 
     text: str
@@ -52,6 +58,7 @@ class Sentence:
     promise: str | None = None
     is_accepted: bool = False
     memory: str | None = None
+    day: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Numbered passages and a question as chat messages that fit the model's context."""
 
+import re
 from collections.abc import Sequence
 
 from tramontane.errors import PromptTooLong
@@ -15,14 +16,35 @@ WRITE = (
     "each sentence like [1]. Leave out what the passages do not say."
 )
 
+# How a line begins that the prompt itself writes, wherever a model may see a line begin.
+OWN_MARK = re.compile(
+    r"(?<=[\n\r\v\f\x85\u2028\u2029])(?=[^\S\n\r]*(?:\[\d+\]|question\s*:))", re.IGNORECASE
+)
+
 
 def messages_for(task: str, question: str, sources: Sequence[Source]) -> list[dict[str, str]]:
-    """Returns the messages; what a note says stays inside its numbered passage."""
-    numbered = "\n\n".join(f"[{source.number}] {source.title}: {source.text}" for source in sources)
+    """Returns the messages; what a note says stays inside its numbered passage.
+
+    A note's line that looks like the beginning of a passage, or like the question, is set off.
+    """
+    numbered = "\n\n".join(
+        f"[{source.number}] {name_of(source)}: {set_off(source.text)}" for source in sources
+    )
     return [
         {"role": "system", "content": task},
         {"role": "user", "content": f"{numbered}\n\nQuestion: {question}"},
     ]
+
+
+def name_of(source: Source) -> str:
+    """Returns a passage's title in one line, with the day it is of where that was asked for."""
+    title = " ".join(source.title.split())
+    return f"{title} ({source.day})" if source.day else title
+
+
+def set_off(text: str) -> str:
+    """Returns a note's text, lines that imitate the prompt's own marks quoted by "> "."""
+    return OWN_MARK.sub("> ", text)
 
 
 def fitting_prompt(

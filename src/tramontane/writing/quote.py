@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tramontane.library.days import period_in
 from tramontane.library.library import Library
 from tramontane.library.records import Hit
 from tramontane.writing.likelihood import Gain
@@ -51,6 +52,8 @@ ASKS_TIME = re.compile(
     r"|\bby what\b|\bhow soon\b|\bhow late\b|\bhow early\b|\buntil when\b|\bwhat time\b",
     re.IGNORECASE,
 )
+# Somebody's own doings, which a diary tells under its days.
+ASKS_OF_OWN = re.compile(r"\b(?:I|we|my|our)\b")
 ASKS_NAME = re.compile(
     r"\bwho(?:m|se)?\b|\bwhich of us\b|\bwhat (?:is|was) .*\bname\b|\bcalled\b", re.IGNORECASE
 )
@@ -79,6 +82,7 @@ class Quotation:
     score: float
     coverage: float
     start: int = 0  # its first character in the hit
+    day: str | None = None  # that it is of, where the question is of days
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class Question:
 
     def __init__(self, text: str, rarity: Callable[[Sequence[str]], Mapping[str, float]]):
         self.text = text
+        self.period = period_in(text)
         asked = [w for w in dict.fromkeys(words(text)) if w not in STOP_WORDS]
         weights = rarity(asked) if asked else {}
         self.weights: dict[str, float] = {}
@@ -130,10 +135,28 @@ class Question:
             return 0.0
         return sum(w for key, w in self.weights.items() if key in stems) / self.total
 
-    def fits(self, sentence: str) -> float:
-        """Returns 1, 0 or between: whether the sentence holds the kind of thing asked for."""
+    @property
+    def is_of_days(self) -> bool:
+        """Returns whether it asks when, or names the days that it is about."""
+        return self.period is not None or ASKS_TIME.search(self.text) is not None
+
+    @property
+    def asks_when_own(self) -> bool:
+        """Returns whether it asks when the one who asks did something."""
+        return bool(ASKS_TIME.search(self.text) and ASKS_OF_OWN.search(self.text))
+
+    def words_of_period(self, hit: Hit) -> str:
+        """Returns the question's words for its days where the passage is dated so, else nothing."""
+        return self.period.words if self.period and self.period.holds(hit.dates) else ""
+
+    def fits(self, sentence: str, day: str | None = None) -> float:
+        """Returns 1, 0 or between: whether the sentence holds the kind of thing asked for.
+
+        What somebody did is told by a sentence of a known `day` too.
+        """
         asked = [
             has.search(sentence) is not None
+            or (has is HAS_TIME and day is not None and self.asks_when_own)
             for asks, has in (
                 (ASKS_NUMBER, HAS_NUMBER),
                 (ASKS_TIME, HAS_TIME),
@@ -158,27 +181,32 @@ def candidates(
     """Returns sentences of the hits, best first; headings alone are no answers."""
     found = []
     for place, hit in enumerate(hits):
-        around = stems_of(" ".join((hit.title, hit.path, *hit.heading)))
+        around = stems_of(
+            " ".join((hit.title, hit.path, *hit.heading, question.words_of_period(hit)))
+        )
         passage = stems_of(hit.text)
         for sentence in library.sentences(hit):
             text = sentence.text.strip()
             if len(words(text)) < 3 or is_heading(hit.text, sentence.start):
                 continue
-            found.append((place, sentence, text, stems_of(text), around, passage))
+            day = library.day_over(hit, sentence.start) if question.asks_when_own else None
+            fit = question.fits(text, day)
+            found.append((place, sentence, text, stems_of(text), around, passage, fit))
     found = found[:MAX_CANDIDATES]
     if not found:
         return []
     vectors = embed([question.text, *(text for _, _, text, *_ in found)])
     likeness = vectors[1:] @ vectors[0]
     quotations = []
-    for (place, sentence, text, own, around, passage), like in zip(found, likeness, strict=True):
+    for found_one, like in zip(found, likeness, strict=True):
+        place, sentence, text, own, around, passage, fit = found_one
         direct = question.share(own)
         near = question.share(own | around | passage)
         score = (
             direct
             + CONTEXT_WEIGHT * (near - direct)
             + VECTOR_WEIGHT * float(like)
-            + KIND_WEIGHT * question.fits(text)
+            + KIND_WEIGHT * fit
             + rank_weight / (1 + place)
         )
         quotations.append(
@@ -231,7 +259,8 @@ def weigh_evidence(question: Question, hits: Sequence[Hit]) -> Evidence:
     """Returns what the best hits hold of the question, by words and vectors."""
     best, missing = -1.0, None
     for hit in hits[:NUM_WEIGHED]:
-        there = stems_of(" ".join((hit.title, hit.path, *hit.heading, hit.text)))
+        said = (hit.title, hit.path, *hit.heading, hit.text, question.words_of_period(hit))
+        there = stems_of(" ".join(said))
         share = question.share(there)
         if share > best:
             absent = [key for key in question.weights if key not in there]

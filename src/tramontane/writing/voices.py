@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tramontane.engine.engine import Engine
+from tramontane.errors import NotFound
 from tramontane.experts.voice import AUDIBLE, effect
 from tramontane.library.library import Library
 from tramontane.tokenizer.tokenizer import Tokenizer
@@ -118,7 +119,10 @@ def notes_behind(library: Library) -> Callable[[str, str], tuple[Behind, ...]]:
         # An expert somebody shared comes without its notes.
         if expert not in here:
             return ()
-        hits = library.search(text, collections=[expert], limit=NUM_BEHIND)
+        try:
+            hits = library.search(text, collections=[expert], limit=NUM_BEHIND)
+        except NotFound:  # removed while the answer was being written
+            return ()
         return tuple(Behind(h.collection, h.path, h.title, h.first_line, h.last_line) for h in hits)
 
     return behind

@@ -12,9 +12,27 @@ export function make(tag, properties = {}, ...children) {
   element.append(
     ...children
       .flat(Infinity)
-      .filter((child) => child !== undefined && child !== null && child !== false),
+      .filter((child) => child !== undefined && child !== null && child !== false)
+      .map(asNode),
   );
   return element;
+}
+
+// Marks that turn the direction of what follows: they could make a file's name or a line number
+// read as another. One that overrides is shown as what it is; the others end with their text.
+const OVERRIDES = /[\u202d\u202e]/g;
+const TURNS = /[\u202a\u202b\u2066-\u2068]/;
+
+export function shown(text) {
+  return text.replace(OVERRIDES, "\ufffd");
+}
+
+function asNode(child) {
+  if (typeof child !== "string") return child;
+  if (!TURNS.test(child)) return shown(child);
+  const isolated = document.createElement("bdi");
+  isolated.textContent = shown(child);
+  return isolated;
 }
 
 // What must be set as a property: the state of custom elements and of form fields.
@@ -43,7 +61,7 @@ export function aside(text) {
 }
 
 export function clear(element, ...children) {
-  element.replaceChildren(...children.flat(Infinity).filter(Boolean));
+  element.replaceChildren(...children.flat(Infinity).filter(Boolean).map(asNode));
   return element;
 }
 

@@ -28,6 +28,7 @@ class MarkedSentence extends HTMLElement {
     clear(
       this,
       this.text,
+      isQuotation && sentence.day && make("time", { datetime: sentence.day }, ` (${sentence.day})`),
       (this.doubt =
         !isQuotation && sentence.mark !== "supported" && aside(` (${this.meaning(source)}) `)),
       source && sourceNumber(source),

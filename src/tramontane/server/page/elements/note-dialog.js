@@ -67,7 +67,7 @@ class NoteDialog extends HTMLElement {
     const collection = query.get("collection") ?? "";
     const first = Number(query.get("first")) || 0;
     const last = Number(query.get("last")) || first;
-    this.title_.textContent = path;
+    clear(this.title_, path);
     this.place.textContent = first ? `${collection} · ${lines(first, last)}` : collection;
     this.changed.hidden = true;
     clear(this.text, make("p", { class: "note" }, "Opening…"));
@@ -82,9 +82,9 @@ class NoteDialog extends HTMLElement {
   }
 
   fill(note, first, last) {
-    this.title_.textContent = note.title || note.path;
+    clear(this.title_, note.title || note.path);
     const where = first ? lines(first, last) : count(note.num_lines, "line");
-    this.place.textContent = `${note.collection} / ${note.path} · ${where}`;
+    clear(this.place, note.collection, " / ", note.path, ` · ${where}`);
     this.changed.hidden = !note.has_changed;
     const texts = note.text.replace(/\n$/, "").split("\n");
     const blocks = [];

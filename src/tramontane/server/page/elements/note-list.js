@@ -65,7 +65,7 @@ class NoteList extends HTMLElement {
         { href: noteAddress(note) },
         make("span", { class: "title" }, note.title || note.path),
       ),
-      make("span", { class: "place" }, `${note.path} · ${remarks.join(" · ")}`),
+      make("span", { class: "place" }, note.path, ` · ${remarks.join(" · ")}`),
     );
     row.style.transform = `translateY(${at * ROW_PIXELS}px)`;
     return row;

@@ -82,7 +82,7 @@ function hitItem(hit, words) {
         hit.title || hit.path,
       ),
     ),
-    make("p", { class: "place" }, `${hit.collection} / ${hit.path} · ${place}`),
+    make("p", { class: "place" }, hit.collection, " / ", hit.path, ` · ${place}`),
     make("p", { class: "passage" }, highlighted(hit.text, words)),
   );
 }
