@@ -51,6 +51,8 @@ def main() -> None:
         from our_model import OurModel
 
         model, model_arguments = OurModel.of(arguments.base, arguments.threads), None
+    # It reads thousands of task files: once, not for each task.
+    manager = TaskManager()
     found = {}
     for task, metrics in METRICS.items():
         file = arguments.folder / f"{task}.jsonl"
@@ -59,7 +61,8 @@ def main() -> None:
         results = simple_evaluate(
             model=model,
             model_args=model_arguments,
-            tasks=[task_over(task, file)],
+            tasks=[task_over(manager, task, file)],
+            task_manager=manager,
             log_samples=True,
             bootstrap_iters=0,
         )
@@ -69,9 +72,9 @@ def main() -> None:
     arguments.output.write_text(json.dumps(found), encoding="utf-8")
 
 
-def task_over(task: str, file: Path) -> dict:
+def task_over(manager: TaskManager, task: str, file: Path) -> dict:
     """Returns the harness's own configuration of a task, reading another file."""
-    entry = TaskManager().task_index[task]
+    entry = manager.task_index[task]
     config = load_yaml(entry.yaml_path) | {
         "task": f"{task}_over_file",
         "dataset_path": "json",
