@@ -206,6 +206,7 @@ class Pages:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_pages_and_boxes_of_two_hundred_sources_in_pdfs(tmp_path, seed):
     """The oracle lays the pages out itself: the box holds all five lines of the block, no other."""
