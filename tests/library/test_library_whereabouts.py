@@ -163,3 +163,97 @@ def test_two_hundred_sources_after_random_changes(tmp_path):
                 if where.state != "gone":
                     assert hit.text in lines_of(where)
                     assert where.file.name.removeprefix("moved ") == hit.path
+
+
+class Pages:
+    """A PDF as blocks of text at heights of pages; each block has words of its own."""
+
+    def __init__(self, num_pages: int, chance: random.Random):
+        self.chance = chance
+        self.lines: dict[str, list[str]] = {}
+        self.pages = [
+            [(self.new_block(), chance.choice([700, 640, 580, 420]))] for _ in range(num_pages)
+        ]
+
+    def new_block(self) -> str:
+        """Returns the first word of five new lines."""
+        words = ["".join(self.chance.choices("abcdefghijklmnop", k=9)) for _ in range(25)]
+        self.lines[words[0]] = [" ".join(words[at : at + 5]) for at in range(0, 25, 5)]
+        return words[0]
+
+    def data(self) -> bytes:
+        return pdf_of(
+            [
+                [
+                    (72, top - 14 * at, 11, line)
+                    for word, top in page
+                    for at, line in enumerate(self.lines[word])
+                ]
+                for page in self.pages
+            ]
+        )
+
+    def place_of(self, word: str) -> tuple[int, float] | None:
+        """Returns a block's page, from 1, and the baseline of its first line; None if it's gone."""
+        return next(
+            (
+                (number, top)
+                for number, page in enumerate(self.pages, start=1)
+                for found, top in page
+                if found == word
+            ),
+            None,
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2))
+def test_pages_and_boxes_of_two_hundred_sources_in_pdfs(tmp_path, seed):
+    """The oracle lays the pages out itself: the box holds all five lines of the block, no other."""
+    chance = random.Random(seed)
+    documents = {f"d{n}.pdf": Pages(5, chance) for n in range(14)}
+    folder = write_notes(tmp_path / "notes", {p: one.data() for p, one in documents.items()})
+    with build(tmp_path / "l.sqlite", {"n": folder}) as library:
+        hits = [
+            next(hit for hit in library.search(word, limit=50) if word in hit.text)
+            for one in documents.values()
+            for page in one.pages
+            for word, _ in page
+        ]
+        num_opened = 0
+        for _ in range(3):
+            paths = {path: path for path in documents}
+            for path, one in documents.items():
+                match chance.choice(["kept", "grown", "lowered", "shuffled", "shrunk", "moved"]):
+                    case "grown":
+                        one.pages.insert(
+                            chance.randint(0, len(one.pages)), [(one.new_block(), 700)]
+                        )
+                    case "lowered":
+                        one.pages = [[(w, top - 40) for w, top in page] for page in one.pages]
+                    case "shuffled":
+                        chance.shuffle(one.pages)
+                    case "shrunk" if len(one.pages) > 1:
+                        del one.pages[chance.randrange(len(one.pages))]
+                    case "moved":
+                        paths[path] = f"sub/{path}"
+            write_notes(folder, {paths[path]: one.data() for path, one in documents.items()})
+            if chance.random() < 0.5:
+                library.sync("n")
+            for hit in hits:
+                word = hit.text.split()[0]
+                where, place = library.whereabouts(hit), documents[hit.path].place_of(word)
+                assert where.path == paths[hit.path]
+                if place is None:
+                    assert (where.first_line, where.page, where.box) == (None, None, None)
+                    assert where.remark.endswith("the passage is no longer in it")
+                    continue
+                num_opened += 1
+                page, top = place
+                left, bottom, right, above = where.box
+                assert where.page == page
+                # Letters of 11 points: from below the last baseline to above the first.
+                assert (left, right > 200) == (pytest.approx(72, abs=2), True)
+                assert top - 4 * 14 - 5 < bottom < top - 4 * 14
+                assert top < above < top + 14
+        assert num_opened > 150
