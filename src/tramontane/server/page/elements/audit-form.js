@@ -1,9 +1,8 @@
 // Running an audit: what is asked, the plan with its time, then watching it.
 
 import { clear, make } from "/dom.js";
-import { openJob, startJob } from "/jobs.js";
 import { count, duration } from "/words.js";
-import "/elements/job-view.js";
+import { PlannedForm } from "/elements/planned-form.js";
 
 const SCALES = {
   quick: ["Quick", "a few items of each suite: minutes"],
@@ -18,7 +17,7 @@ const FAMILIES = {
   routing: "Routing: where the experts speak",
 };
 
-class AuditForm extends HTMLElement {
+class AuditForm extends PlannedForm {
   connectedCallback() {
     if (this.name_) return;
     this.name_ = make("input", {
@@ -82,7 +81,7 @@ class AuditForm extends HTMLElement {
     clear(this, this.details, this.state);
     this.room.addEventListener("change", () => this.showExperts());
     this.showExperts();
-    this.goOn();
+    this.goOnWith("audit", "Auditing");
   }
 
   // `told` is what the server says of audits that are kept.
@@ -169,43 +168,6 @@ class AuditForm extends HTMLElement {
     await this.begin("audit-plan", this.asked, "Plan");
   }
 
-  async begin(kind, asked, title) {
-    this.button.disabled = true;
-    try {
-      this.show(await startJob(kind, asked), title);
-    } catch (error) {
-      this.sayFault(error.message);
-    } finally {
-      this.button.disabled = false;
-    }
-  }
-
-  // An audit goes on without the page, and is here again when the page is.
-  async goOn() {
-    try {
-      const job = await openJob("audit");
-      if (job) this.show(job, `Auditing ${job.arguments.name}`);
-    } catch (error) {
-      this.sayFault(error.message);
-    }
-  }
-
-  show(job, title) {
-    const view = make("job-view", { job });
-    view.addEventListener("job-end", ({ detail }) => this.end(detail));
-    this.below = make("div", { "aria-live": "polite" });
-    clear(
-      this.state,
-      make(
-        "section",
-        { "aria-label": title },
-        make("h2", { class: "small-heading" }, title),
-        view,
-        this.below,
-      ),
-    );
-  }
-
   end(job) {
     if (job.state === "cancelled" && job.kind === "audit")
       clear(
@@ -251,29 +213,10 @@ class AuditForm extends HTMLElement {
           ),
         ),
       ),
-      make(
-        "div",
-        { class: "actions" },
-        make(
-          "button",
-          {
-            type: "button",
-            class: "primary",
-            onclick: () => this.begin("audit", asked, `Auditing ${asked.name}`),
-          },
-          `Run ${asked.name}`,
-        ),
-        make(
-          "button",
-          { type: "button", class: "quiet", onclick: () => clear(this.state) },
-          "Not now",
-        ),
+      this.acts(`Run ${asked.name}`, () =>
+        this.begin("audit", asked, `Auditing ${asked.name}`),
       ),
     );
-  }
-
-  sayFault(message) {
-    clear(this.state, make("p", { class: "error", role: "alert" }, message));
   }
 }
 

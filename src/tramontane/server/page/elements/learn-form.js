@@ -1,13 +1,12 @@
 // Learning an expert: choose or drop a folder, read the plan, watch it learn.
 
 import { clear, make } from "/dom.js";
-import { openJob, startJob } from "/jobs.js";
 import { bytes, count, duration, surprise } from "/words.js";
-import "/elements/job-view.js";
+import { PlannedForm } from "/elements/planned-form.js";
 
 const MOST_TOKENS = 100000;
 
-class LearnForm extends HTMLElement {
+class LearnForm extends PlannedForm {
   connectedCallback() {
     if (this.folder) return;
     this.folder = this.field("learn-folder", { required: true, placeholder: "/home/me/Notes" });
@@ -60,7 +59,7 @@ class LearnForm extends HTMLElement {
     clear(this, this.details, this.state);
     this.room.addEventListener("change", () => this.render());
     this.render();
-    this.goOn();
+    this.goOnWith("learn", "Learning");
   }
 
   field(id, more) {
@@ -107,47 +106,6 @@ class LearnForm extends HTMLElement {
     await this.begin("plan", this.asked, "Plan");
   }
 
-  async learn(asked) {
-    await this.begin("learn", asked, `Learning ${asked.name}`);
-  }
-
-  // A learning goes on without the page, and is here again when the page is.
-  async goOn() {
-    try {
-      const job = await openJob("learn");
-      if (job) this.show(job, `Learning ${job.arguments.name}`);
-    } catch (error) {
-      this.sayFault(error.message);
-    }
-  }
-
-  async begin(kind, asked, title) {
-    this.button.disabled = true;
-    try {
-      this.show(await startJob(kind, asked), title);
-    } catch (error) {
-      this.sayFault(error.message);
-    } finally {
-      this.button.disabled = false;
-    }
-  }
-
-  show(job, title) {
-    const view = make("job-view", { job });
-    view.addEventListener("job-end", ({ detail }) => this.end(detail));
-    this.below = make("div", { "aria-live": "polite" });
-    clear(
-      this.state,
-      make(
-        "section",
-        { "aria-label": title },
-        make("h2", { class: "small-heading" }, title),
-        view,
-        this.below,
-      ),
-    );
-  }
-
   end(job) {
     if (job.state !== "done") return;
     if (job.kind === "plan") this.showPlan(job.result);
@@ -175,19 +133,8 @@ class LearnForm extends HTMLElement {
         `That takes about ${duration(plan.seconds)}, ${bytes(plan.memory_bytes)} of memory and ` +
           `${bytes(plan.disk_bytes)} of disk, most of it only until it is done.`,
       ),
-      make(
-        "div",
-        { class: "actions" },
-        make(
-          "button",
-          { type: "button", class: "primary", onclick: () => this.learn(asked) },
-          `Learn ${asked.name}`,
-        ),
-        make(
-          "button",
-          { type: "button", class: "quiet", onclick: () => clear(this.state) },
-          "Not now",
-        ),
+      this.acts(`Learn ${asked.name}`, () =>
+        this.begin("learn", asked, `Learning ${asked.name}`),
       ),
     );
   }
@@ -205,10 +152,6 @@ class LearnForm extends HTMLElement {
         ),
     );
     await this.room.load();
-  }
-
-  sayFault(message) {
-    clear(this.state, make("p", { class: "error", role: "alert" }, message));
   }
 }
 
