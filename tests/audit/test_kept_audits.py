@@ -43,7 +43,7 @@ def parts(tmp_path: Path, tiny_base, tiny_experts) -> Iterator[Parts]:
 def office(parts: Parts) -> Iterator[JobOffice]:
     workers = Workers(parts.library.jobs, parts.settings)
     yield JobOffice(parts.library.jobs, workers)
-    for process in workers.started:
+    for process in workers.started.values():
         if process.poll() is None:
             process.kill()
         process.wait()
@@ -159,8 +159,8 @@ def test_cancelled_and_killed_it_goes_on_to_the_same_bytes(office: JobOffice, pa
         return any(one["num_scored"] for one in RealAudits(parts).audits()["unfinished"])
 
     until(office, lambda: has_begun() or office.job(job.id).state in ENDED)
-    office.workers.started[0].kill()
-    office.workers.started[0].wait()
+    office.workers.started["cores"].kill()
+    office.workers.started["cores"].wait()
     if office.job(job.id).state != "done":
         assert not (folder / MANIFEST).exists()
         (begun,) = RealAudits(parts).audits()["unfinished"]

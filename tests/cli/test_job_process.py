@@ -36,7 +36,7 @@ def office(parts: Parts) -> Iterator[JobOffice]:
     """Where jobs are asked for; its workers are looked after by the tests themselves."""
     workers = Workers(parts.library.jobs, parts.settings)
     yield JobOffice(parts.library.jobs, workers)
-    for process in workers.started:
+    for process in workers.started.values():
         if process.poll() is None:
             process.kill()
         process.wait()
@@ -65,6 +65,19 @@ def test_a_sync_is_done_by_another_process(office: JobOffice, parts: Parts, gard
     assert done.state == "done", office.lines(job.id, 0)
     assert done.result["added"] == len(parts.library.notes("garden")) > 50
     assert [line.text for line in office.lines(job.id, 0)][-1] == "done"
+
+
+def test_one_that_is_slow_to_begin_is_not_started_twice(office: JobOffice, garden: Path):
+    job = office.start("sync", {"name": "garden", "folder": str(garden)})
+    office.workers.start_missing()
+    begun = office.workers.started["cores"]
+    # Stopped before it can say that it lives, as on a machine that is short of time.
+    begun.send_signal(signal.SIGSTOP)
+    for _ in range(5):
+        office.workers.start_missing()
+    assert office.workers.started["cores"] is begun
+    begun.send_signal(signal.SIGCONT)
+    assert ended(office, job).state == "done"
 
 
 def test_an_error_is_told_in_words(office: JobOffice, tmp_path: Path):
@@ -137,7 +150,7 @@ def test_a_job_killed_at_random_moments_goes_on_and_ends_well(
         office.workers.start_missing()
         until(lambda: lives(parts.settings, "cores") or office.job(job.id).state == "done")
         time.sleep(random.Random(seed).uniform(0, 1.0))
-        for process in office.workers.started:
+        for process in office.workers.started.values():
             process.kill()
             process.wait()
     assert ended(office, job).state == "done"

@@ -135,7 +135,7 @@ class Workers:
 
     def __init__(self, jobs: Jobs, settings: Settings):
         self.jobs, self.settings = jobs, settings
-        self.started: list[subprocess.Popen] = []
+        self.started: dict[str, subprocess.Popen] = {}
         self.is_over = threading.Event()
         self.wanted = threading.Event()
 
@@ -150,10 +150,13 @@ class Workers:
             self.wanted.clear()
 
     def start_missing(self) -> None:
-        self.started = [process for process in self.started if process.poll() is None]
         lanes = {job.lane for job in self.jobs.ls(("waiting", "running"))}
         for lane in sorted(lanes & set(LANES)):
-            if not lives(self.settings, lane):
+            # One that was started may need longer than a look to say that it lives, the longer the
+            # busier the machine; another beside it would only make that worse.
+            begun = self.started.get(lane)
+            is_begun = begun is not None and begun.poll() is None
+            if not is_begun and not lives(self.settings, lane):
                 self.start(lane)
 
     def start(self, lane: str) -> None:
@@ -161,16 +164,14 @@ class Workers:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         is_long = log_file.exists() and log_file.stat().st_size > MOST_LOG_BYTES
         with log_file.open("wb" if is_long else "ab") as out:
-            self.started.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "tramontane.cli.main", "jobs", "work", lane],
-                    env=os.environ | as_environment(self.settings),
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                    # A server that is killed takes no job with it.
-                    start_new_session=True,
-                )
+            self.started[lane] = subprocess.Popen(
+                [sys.executable, "-m", "tramontane.cli.main", "jobs", "work", lane],
+                env=os.environ | as_environment(self.settings),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                # A server that is killed takes no job with it.
+                start_new_session=True,
             )
 
     def stop(self) -> None:
