@@ -22,7 +22,7 @@ from expert_makers import canal_notes, write_tiny_base
 pytest.importorskip("torch", reason="learning needs torch")
 
 NUM_NOTES = 400
-PATIENCE_MILLISECONDS = 30_000
+PATIENCE_MILLISECONDS = 180_000
 
 
 @pytest.fixture
