@@ -50,6 +50,7 @@ class FakeJobs:
             self.started.wait_for(lambda: number in self.said, timeout=20)
 
     def say(self, number: int, text: str) -> None:
+        self.until_started(number)
         line = JobLine(len(self.said[number]) + 1, "2026-01-01T00:00:00", text)
         self.said[number].append(line)
 
