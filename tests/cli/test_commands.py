@@ -89,6 +89,21 @@ def test_a_draft_lists_its_sources(reader, tmp_path):
     assert "garden/leek" in text
 
 
+def test_a_draft_is_kept_shown_and_revised(reader, tmp_path):
+    told = reader.json("write", "growing leeks", "--form", "letter", "--words", 90)
+    number = told["head"]["id"]
+    assert f"draft {number}, letter; version 1 of 1" in reader.works("drafts", "show", number)
+    told = reader.json("drafts", "revise", number, "1.1", "--text", "It cost 900 francs.")
+    assert told["sections"][0]["pieces"][0]["mark"] == "unsupported"
+    assert "no sentence 9.9" in reader.fails("drafts", "revise", number, "9.9", "--quote")
+    assert "one thing to do" in reader.fails("drafts", "revise", number, "1.1")
+    reader.works("drafts", "restore", number, 1)
+    reader.works("drafts", "export", number, "-o", tmp_path / "leeks.html")
+    assert "900 francs" not in (tmp_path / "leeks.html").read_text()
+    reader.works("drafts", "rm", number)
+    assert "no draft" in reader.fails("drafts", "show", number)
+
+
 def test_search_and_sync(reader):
     hits = reader.json("search", "planting leeks", "--in", "garden")
     assert any("leek" in hit["path"] for hit in hits)

@@ -78,6 +78,14 @@ def test_rewriting_is_checked_against_the_sources(section, library):
     assert {"900", "francs", "Paris"} <= set(wrong.missing)
 
 
+def test_what_no_passage_backs_brings_no_further_source(section, library):
+    # Nearest is another note of the collection, which doesn't back it.
+    revised = rewrite(section, 0, "The Conference pear cost 900 francs in Paris.", library, 7)
+    assert revised.pieces[0].mark == "unsupported"
+    assert revised.sources == section.sources
+    assert revised.pieces[0].source in (None, 1)
+
+
 def test_a_passage_elsewhere_in_the_collection_that_backs_it_becomes_a_source(section, library):
     pears = "The Conference pear was grafted onto quince."
     revised = rewrite(section, 0, pears, library, 7)

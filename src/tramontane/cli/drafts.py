@@ -10,7 +10,7 @@ from tramontane.cli.draft_desk import RealDrafts
 from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.parts import opened
 from tramontane.cli.write import save
-from tramontane.errors import RequestError
+from tramontane.errors import NotFound, RequestError
 from tramontane.library.whereabouts import Whereabouts
 from tramontane.server.drafts import ReviseBody
 from tramontane.writing.draft_export import FORGOTTEN, KEPT_BACK, sentence_of
@@ -100,8 +100,10 @@ def revise(
     section, piece = place_given(place)
     with opened(context.obj) as parts:
         desk = RealDrafts(parts)
+        told = desk.draft(draft)
+        check_place(told, place, section, piece)
         asked = ReviseBody(
-            version=desk.draft(draft)["version"].number,
+            version=told["version"].number,
             section=section,
             place=piece,
             act=wanted[0],  # type: ignore[arg-type]
@@ -161,6 +163,18 @@ def place_given(place: str) -> tuple[int, int]:
     if not (section.isdecimal() and piece.isdecimal() and int(section)):
         raise RequestError(f"{place!r} is no place; `drafts show` numbers sentences like 2.3")
     return int(section) - 1, int(piece) - 1
+
+
+def check_place(told: dict[str, Any], place: str, section: int, piece: int) -> None:
+    """Raises NotFound for a place that `show` doesn't number; .0, before all, can be added at."""
+    sections = told["sections"]
+    found = sections[section] if section < len(sections) else None
+    if section >= len(sections) or (found is not None and piece >= len(found.pieces)):
+        number = told["head"].id
+        raise NotFound(
+            f"draft {number} has no sentence {place}; `tramontane drafts show {number}` numbers "
+            "those it has"
+        )
 
 
 def show_draft(told: dict[str, Any]) -> None:

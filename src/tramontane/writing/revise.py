@@ -13,7 +13,7 @@ from tramontane.writing.events import Sentence, Source, Withheld
 from tramontane.writing.honesty import FEWEST_WORDS, instead_of
 from tramontane.writing.kept_draft import DraftSection, Piece
 from tramontane.writing.overlap import overlap
-from tramontane.writing.support import SupportCheck
+from tramontane.writing.support import SupportCheck, Verdict
 from tramontane.writing.text_check import found_for
 
 MOST_CHARACTERS = 2_000
@@ -82,8 +82,10 @@ def rewrite(
     source = passages[told.passage] if told.passage is not None else None
     sources = section.sources
     if source is not None and source not in section.sources:
-        source = replace(source, number=next_number)
-        sources = (*sources, source)
+        # The nearest of those that don't back it is no source of the section.
+        is_backed = told.verdict != Verdict.UNSUPPORTED
+        source = replace(source, number=next_number) if is_backed else None
+        sources = (*sources, source) if source else sources
     sentence = Sentence(
         text,
         "own",
