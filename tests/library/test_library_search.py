@@ -12,8 +12,10 @@ from library_makers import SignEmbedder, build, write_notes
 
 from tramontane.errors import LibraryError, NotFound
 from tramontane.library import search as searching
+from tramontane.library import sentence_tokens
 from tramontane.library.embed import WordLlamaEmbedder
 from tramontane.library.library import Library
+from tramontane.library.word_index import COLUMN_WEIGHTS
 
 # No stop words, and no endings that the stemmer would take off.
 WORDS = "bok dak fump gorn hilt jart lomp nurk pold quib rump sond tolk vant wirb zunt".split()
@@ -45,7 +47,7 @@ def slow_search(
             rarity = math.log((len(rows) - holding + 0.5) / (holding + 0.5))
             rarity = rarity if rarity > 0 else 1e-6
             in_title = row[: title_sizes[at]].count(word)
-            count = searching.TITLE_WEIGHT * in_title + row[title_sizes[at] :].count(word)
+            count = COLUMN_WEIGHTS["title"] * in_title + row[title_sizes[at] :].count(word)
             damping = count + 1.2 * (1 - 0.75 + 0.75 * len(row) / mean_size)
             score += rarity * count * (1.2 + 1) / damping
         if set(question.split()) & set(row):
@@ -331,3 +333,23 @@ def test_what_is_no_day_is_said(library, day):
             library.search("beans", since=day)
     else:
         assert library.search("beans", since=day)
+
+
+def test_kept_sentences_rank_as_sentences_read_anew(tmp_path, garden, word_llama):
+    questions = ("when are beans sown", "oil", "how deep", "a lid for the rain barrel")
+    with build(tmp_path / "l.sqlite", {"garden": garden}, word_llama) as library:
+        kept = [library.search(question) for question in questions]
+        with library._database.writing() as db:
+            (held,) = db.execute("SELECT count(*) FROM vectors WHERE sentences NOTNULL").fetchone()
+            assert held > 0
+            db.execute("UPDATE vectors SET sentences = NULL")
+        assert [library.search(question) for question in questions] == kept
+
+
+def test_sentences_kept_by_other_rules_are_read_anew(tmp_path, garden, word_llama, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sentence_tokens, "RULES_VERSION", 2)
+        patch.setattr(sentence_tokens, "split_sentences", lambda _: [])
+        old = build(tmp_path / "old.sqlite", {"garden": garden}, word_llama)
+    with old, build(tmp_path / "new.sqlite", {"garden": garden}, word_llama) as new:
+        assert old.search("when are beans sown") == new.search("when are beans sown")

@@ -27,22 +27,40 @@ class WordLlamaEmbedder:
         self._loading = threading.Lock()
 
     def __call__(self, texts: list[str]) -> np.ndarray:
-        embedding, tokenizer = self._loaded()
+        embedding, _ = self._loaded()
         rows = np.zeros((len(texts), embedding.shape[1]), np.float32)
         for first in range(0, len(texts), BATCH_TEXTS):
-            batch = texts[first : first + BATCH_TEXTS]
-            encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-            for row, encoding in zip(rows[first:], encodings, strict=False):
-                if ids := encoding.ids:
-                    row[:] = embedding[ids].astype(np.float32).mean(axis=0)
-                    row /= max(float(np.linalg.norm(row)), 1e-12)
+            tokens = self.tokens(texts[first : first + BATCH_TEXTS])
+            lengths = np.array([len(ids) for ids in tokens])
+            rows[first : first + BATCH_TEXTS] = self.pooled(np.concatenate(tokens), lengths)
         return rows
+
+    def tokens(self, texts: list[str]) -> list[np.ndarray]:
+        """Returns each text's tokens, uint16."""
+        _, tokenizer = self._loaded()
+        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [np.array(encoding.ids, np.uint16) for encoding in encodings]
+
+    def pooled(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Returns one unit row for each text, of all their tokens one after the other."""
+        embedding, _ = self._loaded()
+        # Each of the tokens that occur is widened once.
+        known, nth_known = np.unique(tokens, return_inverse=True)
+        states = embedding[known].astype(np.float32)[nth_known]
+        rows = np.zeros((len(lengths), embedding.shape[1]), np.float32)
+        end = 0
+        for row, length in zip(rows, lengths.tolist(), strict=True):
+            begin, end = end, end + length
+            if length:
+                # Not reduceat, which takes ten times as long on this axis.
+                np.add.reduce(states[begin:end], axis=0, out=row)
+                row /= np.float32(length)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / np.maximum(norms, 1e-12)
 
     def num_tokens(self, texts: list[str]) -> list[int]:
         """Returns how many of its own tokens each text has; one without any has no vector."""
-        _, tokenizer = self._loaded()
-        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [len(encoding.ids) for encoding in encodings]
+        return [len(ids) for ids in self.tokens(texts)]
 
     def _loaded(self):
         with self._loading:

@@ -17,7 +17,7 @@ WITH_THE_COLLECTION = {"notes", "passages", "dates", "tags", "links", "skipped"}
 WITH_THE_COLLECTION |= {"support_labels", "support_promises"}
 SEEN_TO = {"collections", "vectors", "passages_fts", "jobs", "job_lines"}
 SEEN_TO |= {"drafts", "draft_sections", "draft_versions", "chats"}
-NOTHING_OF_NOTES = {"state", "keys"}
+NOTHING_OF_NOTES = {"state", "keys", "occurrences"}
 
 OF_THE_COLLECTION = "SELECT id FROM collections WHERE name = :name"
 ITS_NOTES = f"SELECT id FROM notes WHERE collection_id IN ({OF_THE_COLLECTION})"

@@ -1,12 +1,12 @@
 """QUESTION → HITS: two rankings of passages, by words and by vectors, merged by reciprocal rank.
 
-Word ranking is SQLite's BM25 over title, heading and text; vector ranking is cosine similarity
-in one matrix kept in memory until the library changes. The best passages of the merged ranking are
-then ranked once more, by their words and by the sentence in them that is nearest to the question:
-the vector of a long passage is a mean in which one telling sentence is lost. Where a question names
-a day, a month or a year, passages dated so that hold its other words come first, and of a day all
-others dated so where none does. Ties go by collection, path and place, so that equal libraries
-answer equally however they came about.
+Word ranking is BM25 over title, heading and text; vector ranking is cosine similarity in one
+matrix. Both keep what they need in memory until the library changes. The best passages of the
+merged ranking are then ranked once more, by their words and by the sentence in them that is nearest
+to the question: the vector of a long passage is a mean in which one telling sentence is lost. Where
+a question names a day, a month or a year, passages dated so that hold its other words come first,
+and of a day all others dated so where none does. Ties go by collection, path and place, so that
+equal libraries answer equally however they came about.
 """
 
 import json
@@ -24,8 +24,9 @@ from tramontane.library.database import Database
 from tramontane.library.days import period_in
 from tramontane.library.filters import Filters
 from tramontane.library.records import Hit
+from tramontane.library.sentence_tokens import TokenEmbedder, sentence_texts, unpack
 from tramontane.library.stop_words import STOP_WORDS
-from tramontane.notes.sentences import split_sentences
+from tramontane.library.word_index import WordIndex
 
 NUM_CANDIDATES = 100  # of each ranking
 RANK_OFFSET = 20.0  # small: the first few places of a ranking count most
@@ -34,7 +35,6 @@ WORDS_WEIGHT, VECTORS_WEIGHT = 1.0, 1.0
 NUM_RERANKED = 24
 RERANK_OFFSET = 2.0
 RERANK_WORDS, RERANK_SENTENCE, RERANK_VECTOR = 1.0, 1.0, 0.3
-TITLE_WEIGHT, HEADING_WEIGHT, TEXT_WEIGHT = 3.0, 2.0, 1.0
 # What puts the passages of the days that a question names before all others.
 DATED_AHEAD = 1.0
 MAX_QUERY_TERMS = 64
@@ -43,12 +43,17 @@ WORD = re.compile(r"\w+(?:[.,:]\d+)*")
 
 
 @dataclass(frozen=True, slots=True)
-class Matrix:
-    """Every passage's vector at one revision of the library; rows in the order of their places."""
+class State:
+    """What searches keep of one revision of the library.
+
+    P passages in the order of their places; V of them have vectors, of D numbers.
+    """
 
     revision: int
-    passage_ids: np.ndarray
-    rows: np.ndarray
+    passage_ids: np.ndarray  # (P,)
+    words: WordIndex
+    vector_places: np.ndarray  # (V,) which passages `rows` are of
+    rows: np.ndarray  # (V, D)
 
 
 class Searcher:
@@ -56,8 +61,8 @@ class Searcher:
         self.database = database
         self.embed = embed
         self.model = model
-        self._matrix: Matrix | None = None
-        self._reading_matrix = threading.Lock()
+        self._state: State | None = None
+        self._reading_state = threading.Lock()
 
     def search(self, question: str, filters: Filters, limit: int) -> list[Hit]:
         """Returns the best passages that the filters let through, best first."""
@@ -81,55 +86,43 @@ class Searcher:
         if not question.strip() or limit <= 0:
             return []
         with self.database.reading() as db:
-            by_words = self._by_words(db, question, filters)
-            by_vectors = self._by_vectors(db, question, filters)
-            word_ranks = _ranks(by_words)
-            vector_ranks = _ranks(by_vectors)
-            scores = {}
+            state = self._state_now(db)
+            allowed = _allowed(db, state, filters)
+            by_words = self._by_words(db, state, question, allowed)
+            by_vectors = self._by_vectors(state, question, allowed)
+            word_ranks, vector_ranks = _ranks(by_words), _ranks(by_vectors)
+            scores: dict[int, float] = {}
             for ranks, weight in ((word_ranks, WORDS_WEIGHT), (vector_ranks, VECTORS_WEIGHT)):
-                for passage_id, rank in ranks.items():
-                    fused = weight / (RANK_OFFSET + rank)
-                    scores[passage_id] = scores.get(passage_id, 0.0) + fused
-            hits = []
-            marks = _marks(db, list(scores))
-            for passage_id, *columns in _passages(db, list(scores)):
-                collection, path, sha256, title, heading, text, first, last, page, box = columns
+                for place, rank in ranks.items():
+                    scores[place] = scores.get(place, 0.0) + weight / (RANK_OFFSET + rank)
+            places = sorted(scores, key=lambda place: (-scores[place], place))
+            places = places[: max(limit, NUM_RERANKED)]
+            hits, sentences = [], []
+            for place, row in zip(places, self._rows(db, state.passage_ids[places]), strict=True):
+                hit, packed = row
                 hits.append(
-                    Hit(
-                        collection=collection,
-                        path=path,
-                        title=title,
-                        heading=tuple(json.loads(heading)),
-                        text=text,
-                        first_line=first,
-                        last_line=last,
-                        score=scores[passage_id],
-                        bm25_rank=word_ranks.get(passage_id),
-                        vector_rank=vector_ranks.get(passage_id),
-                        similarity=by_vectors.get(passage_id, 0.0),
-                        note_sha256=sha256,
-                        page=page,
-                        box=tuple(json.loads(box)) if box else None,
-                        **marks.get(passage_id, {}),
+                    replace(
+                        hit,
+                        score=scores[place],
+                        bm25_rank=word_ranks.get(place),
+                        vector_rank=vector_ranks.get(place),
+                        similarity=by_vectors.get(place, 0.0),
                     )
                 )
-            hits.sort(key=place_of)
-        hits[:NUM_RERANKED] = self._reranked(question, hits[:NUM_RERANKED])
+                sentences.append(packed)
+        hits[:NUM_RERANKED] = self._reranked(
+            question, hits[:NUM_RERANKED], sentences[:NUM_RERANKED]
+        )
         return hits[:limit]
 
-    def _reranked(self, question: str, hits: list[Hit]) -> list[Hit]:
-        """Returns hits by words, passage vector and nearest sentence; scores begin at 1 above."""
+    def _reranked(self, question: str, hits: list[Hit], sentences: list[bytes | None]) -> list[Hit]:
+        """Returns hits by words, passage vector and nearest sentence; scores begin at 1 above.
+
+        `sentences` are what is kept of each hit's.
+        """
         if self.embed is None or not hits:
             return hits
-        texts, owners = [question], []
-        for owner, hit in enumerate(hits):
-            for sentence in split_sentences(hit.text):
-                texts.append(f"{hit.title}\n{sentence.text}")
-                owners.append(owner)
-        vectors = self.embed(texts)
-        nearest = dict.fromkeys(range(len(hits)), -1.0)
-        for owner, like in zip(owners, np.round(vectors[1:] @ vectors[0], 5), strict=True):
-            nearest[owner] = max(nearest[owner], float(like))
+        nearest = dict(enumerate(self._nearest(question, hits, sentences)))
         by_sentence = _ranks(nearest)
         reranked = []
         for owner, hit in enumerate(hits):
@@ -139,96 +132,121 @@ class Searcher:
             reranked.append(replace(hit, score=score))
         return sorted(reranked, key=place_of)
 
-    def _by_words(
-        self, db: sqlite3.Connection, question: str, filters: Filters
-    ) -> dict[int, float]:
-        query = match_expression(question)
-        if not query:
-            return {}
-        filtered, values = "", []
-        if not filters.is_empty:
-            condition, values = filters.sql()
-            filtered = (
-                # Asked of each match; a list of rowids would make FTS5 search once for each.
-                "AND EXISTS (SELECT 1 FROM passages p JOIN notes n ON n.id = p.note_id "
-                f"WHERE p.id = passages_fts.rowid AND {condition})"
+    def _nearest(
+        self, question: str, hits: list[Hit], sentences: list[bytes | None]
+    ) -> list[float]:
+        """Returns the likeness of each hit's nearest sentence to the question; -1 without any."""
+        if isinstance(self.embed, TokenEmbedder):
+            parts = [
+                unpack(packed) or _tokens_and_lengths(self.embed, hit)
+                for hit, packed in zip(hits, sentences, strict=True)
+            ]
+            rows = self.embed.pooled(
+                np.concatenate([tokens for tokens, _ in parts]),
+                np.concatenate([lengths for _, lengths in parts]),
             )
-        matches = (
-            f"SELECT rowid, -bm25(passages_fts, {TITLE_WEIGHT}, {HEADING_WEIGHT}, {TEXT_WEIGHT}) "
-            f"AS score FROM passages_fts WHERE passages_fts MATCH ? {filtered}"
-        )
-        found = db.execute(
-            f"{matches} ORDER BY score DESC LIMIT ?", (query, *values, NUM_CANDIDATES + 1)
-        ).fetchall()
-        scores = {passage_id: round(score, 6) for passage_id, score in found}
-        if len(scores) > NUM_CANDIDATES and len(set(scores.values())) == 1:
-            # All are tied: which of them came in must not depend on when they were stored.
-            found = db.execute(
-                f"SELECT m.rowid, m.score FROM ({matches}) m JOIN passages p ON p.id = m.rowid "
-                "JOIN notes n ON n.id = p.note_id JOIN collections c ON c.id = n.collection_id "
-                "ORDER BY round(m.score, 6) DESC, c.name, n.path, p.position LIMIT ?",
-                (query, *values, NUM_CANDIDATES),
-            ).fetchall()
-            return {passage_id: round(score, 6) for passage_id, score in found}
-        return _without_cut_tie(scores)
+            counts = [len(lengths) for _, lengths in parts]
+        else:
+            texts = [sentence_texts(hit.title, hit.text) for hit in hits]
+            rows = self.embed([text for of_hit in texts for text in of_hit])
+            counts = [len(of_hit) for of_hit in texts]
+        likeness = np.round(rows @ self.embed([question])[0], 5)
+        ends = np.cumsum(counts)
+        return [
+            float(likeness[end - count : end].max(initial=-1.0))
+            for count, end in zip(counts, ends, strict=True)
+        ]
+
+    def _by_words(
+        self, db: sqlite3.Connection, state: State, question: str, allowed: np.ndarray | None
+    ) -> dict[int, float]:
+        """Returns the best places by words, each with its score."""
+        scores = state.words.scores(db, asked_words(question))
+        places = np.flatnonzero(scores if allowed is None else scores * allowed)
+        return _best(places, np.round(scores[places], 6))
 
     def _by_vectors(
-        self, db: sqlite3.Connection, question: str, filters: Filters
+        self, state: State, question: str, allowed: np.ndarray | None
     ) -> dict[int, float]:
-        if self.embed is None:
+        """Returns the best places by vectors, each with its likeness."""
+        if self.embed is None or not len(state.rows):
             return {}
         vector = self.embed([question])[0]
         if not vector.any():
             return {}
-        matrix = self._matrix_now(db, len(vector))
-        if not len(matrix.rows):
-            return {}
         # Rounded, because the same row may differ in its last bits at another place in a matrix.
-        similarities = np.round(matrix.rows @ vector, 5)
-        places = np.arange(len(similarities))
-        if not filters.is_empty:
-            condition, values = filters.sql()
-            rows = db.execute(
-                f"SELECT p.id FROM passages p JOIN notes n ON n.id = p.note_id WHERE {condition}",
-                values,
+        similarities, places = np.round(state.rows @ vector, 5), state.vector_places
+        if allowed is not None:
+            is_allowed = allowed[places]
+            similarities, places = similarities[is_allowed], places[is_allowed]
+        return _best(places, similarities)
+
+    def _rows(
+        self, db: sqlite3.Connection, passage_ids: np.ndarray
+    ) -> list[tuple[Hit, bytes | None]]:
+        """Returns passages as hits without scores, in the order asked for, and what is kept of
+        their sentences."""
+        listed = ",".join(map(str, passage_ids))
+        marks = _marks(db, listed)
+        found = {}
+        for passage_id, packed, *columns in db.execute(
+            "SELECT p.id, v.sentences, c.name, n.path, n.sha256, p.title, p.heading, p.text, "
+            "p.first_line, p.last_line, p.page, p.box FROM passages p "
+            "JOIN notes n ON n.id = p.note_id JOIN collections c ON c.id = n.collection_id "
+            "LEFT JOIN vectors v ON v.key = p.vector_key AND v.model = ? "
+            f"WHERE p.id IN ({listed})",
+            (self.model,),
+        ):
+            collection, path, sha256, title, heading, text, first, last, page, box = columns
+            hit = Hit(
+                collection=collection,
+                path=path,
+                title=title,
+                heading=tuple(json.loads(heading)),
+                text=text,
+                first_line=first,
+                last_line=last,
+                score=0.0,
+                bm25_rank=None,
+                vector_rank=None,
+                similarity=0.0,
+                note_sha256=sha256,
+                page=page,
+                box=tuple(json.loads(box)) if box else None,
+                **marks.get(passage_id, {}),
             )
-            allowed = np.fromiter((row[0] for row in rows), np.int64)
-            places = places[np.isin(matrix.passage_ids, allowed)]
-            similarities = similarities[places]
-        if len(places) > NUM_CANDIDATES + 1:
-            lowest = -np.partition(-similarities, NUM_CANDIDATES)[NUM_CANDIDATES]
-            best = similarities >= lowest
-            places, similarities = places[best], similarities[best]
-        order = np.lexsort((places, -similarities))[: NUM_CANDIDATES + 1]
-        return _without_cut_tie(
-            {int(matrix.passage_ids[places[at]]): round(float(similarities[at]), 5) for at in order}
-        )
+            found[passage_id] = hit, packed
+        return [found[passage_id] for passage_id in passage_ids]
 
-    def _matrix_now(self, db: sqlite3.Connection, width: int) -> Matrix:
+    def _state_now(self, db: sqlite3.Connection) -> State:
         (revision,) = db.execute("SELECT revision FROM state").fetchone()
-        with self._reading_matrix:
-            if self._matrix is None or self._matrix.revision != revision:
-                self._matrix = self._read_matrix(db, revision, width)
-            return self._matrix
+        with self._reading_state:
+            if self._state is None or self._state.revision != revision:
+                self._state = None  # not two at once
+                self._state = self._read_state(db, revision)
+            return self._state
 
-    def _read_matrix(self, db: sqlite3.Connection, revision: int, width: int) -> Matrix:
+    def _read_state(self, db: sqlite3.Connection, revision: int) -> State:
         found = db.execute(
             "SELECT p.id, v.vector FROM passages p "
             "JOIN notes n ON n.id = p.note_id JOIN collections c ON c.id = n.collection_id "
-            "JOIN vectors v ON v.key = p.vector_key AND v.model = ? "
+            "LEFT JOIN vectors v ON v.key = p.vector_key AND v.model = ? "
             "ORDER BY c.name, n.path, p.position",
-            (self.model,),
+            (self.model if self.embed else None,),
         ).fetchall()
-        row_bytes = 4 * width
-        if any(not isinstance(row[1], bytes) or len(row[1]) != row_bytes for row in found):
+        ids = np.array([row[0] for row in found], np.int64)
+        vectors = [(place, row[1]) for place, row in enumerate(found) if row[1] is not None]
+        width = self.embed(["a"]).shape[1] if vectors else 0
+        if any(not isinstance(one, bytes) or len(one) != 4 * width for _, one in vectors):
             raise LibraryError(
                 f"{self.database.file}: holds vectors of {self.model} that are not {width} numbers "
                 "wide; it is damaged, or another model of that name made them. Your notes are "
                 "untouched: move this file away, then add the collections and sync again"
             )
-        ids = np.array([row[0] for row in found], np.int64)
-        rows = np.frombuffer(b"".join(row[1] for row in found), "<f4")
-        return Matrix(revision, ids, rows.reshape(len(found), width))
+        places = np.array([place for place, _ in vectors], np.int64)
+        rows = np.frombuffer(b"".join(one for _, one in vectors), "<f4")
+        rows = rows.reshape(len(vectors), width)
+        return State(revision, ids, WordIndex(db, ids), places, rows)
 
 
 def place_of(hit: Hit) -> tuple[float, str, str, int]:
@@ -253,10 +271,10 @@ def telling_words(question: str) -> list[str]:
     return [word for word in WORD.findall(question.lower()) if word not in STOP_WORDS]
 
 
-def match_expression(question: str) -> str:
-    """Returns the question as an FTS5 expression: its telling words, any of them, all quoted."""
-    telling = telling_words(question) or WORD.findall(question.lower())
-    return " OR ".join(f'"{word}"' for word in dict.fromkeys(telling[:MAX_QUERY_TERMS]))
+def asked_words(question: str) -> list[str]:
+    """Returns the words that a question is searched by: the telling ones where there are any."""
+    words = telling_words(question) or WORD.findall(question.lower())
+    return list(dict.fromkeys(words[:MAX_QUERY_TERMS]))
 
 
 def _storable(text: str) -> str:
@@ -277,28 +295,43 @@ def _ranks(scores: dict[int, float]) -> dict[int, int]:
     return ranks
 
 
-def _without_cut_tie(scores: dict[int, float]) -> dict[int, float]:
-    """Drops those tied with the first one beyond the limit: which of them came in is chance."""
-    if len(scores) <= NUM_CANDIDATES:
-        return scores
-    lowest = min(scores.values())
-    kept = {passage_id: score for passage_id, score in scores.items() if score > lowest}
-    return kept or dict(list(scores.items())[:NUM_CANDIDATES])  # all tied: the first in place
+def _best(places: np.ndarray, scores: np.ndarray) -> dict[int, float]:
+    """Returns the best places, best first and of equals the first in place.
+
+    Those tied with the first one beyond the limit are left out, unless all are tied.
+    """
+    if len(places) > NUM_CANDIDATES + 1:
+        lowest = -np.partition(-scores, NUM_CANDIDATES)[NUM_CANDIDATES]
+        is_best = scores >= lowest
+        places, scores = places[is_best], scores[is_best]
+    order = np.lexsort((places, -scores))
+    if len(order) > NUM_CANDIDATES:
+        first_out = scores[order[NUM_CANDIDATES]]
+        kept = [at for at in order if scores[at] > first_out]
+        order = kept or order[:NUM_CANDIDATES]
+    return {int(places[at]): round(float(scores[at]), 6) for at in order}
 
 
-def _passages(db: sqlite3.Connection, passage_ids: list[int]) -> list[tuple]:
-    return db.execute(
-        "SELECT p.id, c.name, n.path, n.sha256, p.title, p.heading, p.text, p.first_line, "
-        "p.last_line, p.page, p.box FROM passages p JOIN notes n ON n.id = p.note_id "
-        "JOIN collections c ON c.id = n.collection_id "
-        f"WHERE p.id IN ({','.join(map(str, passage_ids))})"
-    ).fetchall()
+def _allowed(db: sqlite3.Connection, state: State, filters: Filters) -> np.ndarray | None:
+    """Returns (P,) which passages the filters let through; None where they let all."""
+    if filters.is_empty:
+        return None
+    condition, values = filters.sql()
+    rows = db.execute(
+        f"SELECT p.id FROM passages p JOIN notes n ON n.id = p.note_id WHERE {condition}", values
+    )
+    return np.isin(state.passage_ids, np.fromiter((row[0] for row in rows), np.int64))
 
 
-def _marks(db: sqlite3.Connection, passage_ids: list[int]) -> dict[int, dict[str, tuple]]:
-    """Returns each passage's dates, tags and links, as far as it has any."""
+def _tokens_and_lengths(embed: TokenEmbedder, hit: Hit) -> tuple[np.ndarray, np.ndarray]:
+    tokens = embed.tokens(sentence_texts(hit.title, hit.text))
+    lengths = np.array([len(of_sentence) for of_sentence in tokens], np.int64)
+    return np.concatenate([np.zeros(0, np.uint16), *tokens]), lengths
+
+
+def _marks(db: sqlite3.Connection, listed: str) -> dict[int, dict[str, tuple]]:
+    """Returns the dates, tags and links of the passages listed, as far as they have any."""
     found: dict[int, dict[str, list[str]]] = {}
-    listed = ",".join(map(str, passage_ids))
     for table, column in (("dates", "day"), ("tags", "tag"), ("links", "target")):
         for passage_id, value in db.execute(
             f"SELECT passage_id, {column} FROM {table} WHERE passage_id IN ({listed})"

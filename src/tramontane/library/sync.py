@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from tramontane.errors import LibraryError, NotesError
 from tramontane.library.database import Database
 from tramontane.library.records import SyncReport
+from tramontane.library.sentence_tokens import TokenEmbedder, pack, sentence_texts
 from tramontane.notes import folder, reader
 from tramontane.notes.apart import Apart
 from tramontane.notes.note import READER_VERSION, Note, Passage, Skipped
@@ -287,37 +289,51 @@ def _embed_remaining(place: Place, report: Report) -> None:
         ]
     for done, batch in enumerate(_batches(ids, BATCH_VECTORS)):
         with place.database.reading() as db:
-            texts = [
-                embedded_text(title, tuple(json.loads(heading)), text)
-                for title, heading, text in db.execute(
-                    "SELECT title, heading, text FROM passages "
-                    f"WHERE id IN ({','.join(map(str, batch))})"
-                )
-            ]
-        vectors = dict(zip(map(vector_key, texts), place.embed(texts), strict=True))
+            texts = {}
+            for title, heading, text in db.execute(
+                "SELECT title, heading, text FROM passages "
+                f"WHERE id IN ({','.join(map(str, batch))})"
+            ):
+                embedded = embedded_text(title, tuple(json.loads(heading)), text)
+                texts[vector_key(embedded)] = embedded, title, text
+        vectors = _embedded(place.embed, texts)
         with place.database.writing() as db:
             _store_vectors(db, place.model, vectors)
             _count_revision(db)
         report("embedding", min(len(ids), (done + 1) * BATCH_VECTORS), len(ids))
 
 
-def _missing_vectors(place: Place, notes: list[Note]) -> dict[bytes, np.ndarray]:
+# By vector key: what is embedded of a passage, its title and its text.
+Texts = dict[bytes, tuple[str, str, str]]
+# By vector key: the vector, and what is kept of the passage's sentences.
+Vectors = dict[bytes, tuple[np.ndarray, bytes | None]]
+
+
+def _missing_vectors(place: Place, notes: list[Note]) -> Vectors:
     if place.embed is None:
         return {}
-    texts = {}
+    texts: Texts = {}
     for note in notes:
         for passage in note.passages:
             text = embedded_text(note.title, passage.heading, passage.text)
-            texts[vector_key(text)] = text
+            texts[vector_key(text)] = text, note.title, passage.text
     with place.database.reading() as db:
         for key in list(texts):
             if db.execute(
                 "SELECT 1 FROM vectors WHERE key = ? AND model = ?", (key, place.model)
             ).fetchone():
                 del texts[key]
-    if not texts:
-        return {}
-    return dict(zip(texts, place.embed(list(texts.values())), strict=True))
+    return _embedded(place.embed, texts) if texts else {}
+
+
+def _embedded(embed: Embed, texts: Texts) -> Vectors:
+    rows = embed([embedded for embedded, _, _ in texts.values()])
+    packed: list[bytes | None] = [None] * len(texts)
+    if isinstance(embed, TokenEmbedder):
+        sentences = [sentence_texts(title, text) for _, title, text in texts.values()]
+        tokens = iter(embed.tokens([text for of_passage in sentences for text in of_passage]))
+        packed = [pack(list(islice(tokens, len(of_passage)))) for of_passage in sentences]
+    return dict(zip(texts, zip(rows, packed, strict=True), strict=True))
 
 
 def embedded_text(title: str, heading: tuple[str, ...], text: str) -> str:
@@ -404,10 +420,10 @@ def _passage_row(note_id: int, position: int, title: str, passage: Passage) -> t
     )
 
 
-def _store_vectors(db: sqlite3.Connection, model: str, vectors: dict[bytes, np.ndarray]) -> None:
+def _store_vectors(db: sqlite3.Connection, model: str, vectors: Vectors) -> None:
     db.executemany(
-        "INSERT OR REPLACE INTO vectors (key, model, vector) VALUES (?, ?, ?)",
-        ((key, model, row.astype("<f4").tobytes()) for key, row in vectors.items()),
+        "INSERT OR REPLACE INTO vectors (key, model, vector, sentences) VALUES (?, ?, ?, ?)",
+        ((key, model, row.astype("<f4").tobytes(), of) for key, (row, of) in vectors.items()),
     )
 
 

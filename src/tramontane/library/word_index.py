@@ -1,0 +1,152 @@
+"""WORDS → SCORES: BM25 over title, heading and text, the same that SQLite's FTS5 computes.
+
+FTS5 looks up the length of each match by itself, which in a large library takes longer than all
+else of a search. Here the lengths lie in one array, and where a word stands is read from FTS5's
+index once and kept, as long as the library stays as it is.
+
+P passages, in the order of their places.
+"""
+
+import math
+import sqlite3
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+
+TOKENIZER = "porter unicode61 remove_diacritics 2"  # as the index has it
+COLUMN_WEIGHTS = {"title": 3.0, "heading": 2.0, "text": 1.0}
+COLUMNS = {name: number for number, name in enumerate(COLUMN_WEIGHTS)}
+# Of the formula, as FTS5 has them.
+SATURATION, LENGTH_PART, LEAST_RARITY = 1.2, 0.75, 1e-6
+# 12 bytes each.
+MOST_KEPT = 4_000_000
+# Room for a place within a passage, and for a word's place in a phrase.
+OFFSET_BITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """The passages that hold a word or phrase, ascending, and how often, title's counting more."""
+
+    places: np.ndarray
+    counts: np.ndarray
+
+
+class Stemmer:
+    """Cuts and stems words as the index does: by SQLite itself."""
+
+    def __init__(self):
+        self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        self._lock = threading.Lock()
+        self._db.execute(f"CREATE VIRTUAL TABLE asked USING fts5(word, tokenize = '{TOKENIZER}')")
+        self._db.execute("CREATE VIRTUAL TABLE stems USING fts5vocab(asked, instance)")
+
+    def phrases(self, words: Sequence[str]) -> list[tuple[str, ...]]:
+        """Returns each word's stems, most often one; a word like 3.5 has two, some have none."""
+        with self._lock:
+            self._db.execute("DELETE FROM asked")
+            self._db.executemany(
+                "INSERT INTO asked (rowid, word) VALUES (?, ?)", enumerate(words, start=1)
+            )
+            found: dict[int, list[str]] = {}
+            for row, stem in self._db.execute("SELECT doc, term FROM stems ORDER BY doc, offset"):
+                found.setdefault(row, []).append(stem)
+        return [tuple(stems) for stems in found.values()]
+
+
+STEMMER = Stemmer()
+
+
+class WordIndex:
+    """The words of one state of a library; `db` is always a connection that sees that state."""
+
+    def __init__(self, db: sqlite3.Connection, passage_ids: np.ndarray):
+        """`passage_ids` (P,) are all passages in the order of their places."""
+        self.sorter = np.argsort(passage_ids)
+        self.sorted_ids = passage_ids[self.sorter]
+        rows = db.execute("SELECT id, sz FROM passages_fts_docsize").fetchall()
+        ids = np.array([row[0] for row in rows], np.int64)
+        lengths = lengths_of([row[1] for row in rows])
+        self.num_passages = len(rows)
+        self.mean_length = float(lengths.sum()) / max(1, len(rows))
+        self.lengths = np.zeros(len(passage_ids))
+        self.lengths[self.places_of(ids)] = lengths
+        self._kept: OrderedDict[tuple[str, ...], Postings] = OrderedDict()
+        self._num_kept = 0
+        self._lock = threading.Lock()
+
+    def places_of(self, passage_ids: np.ndarray) -> np.ndarray:
+        return self.sorter[np.searchsorted(self.sorted_ids, passage_ids)]
+
+    def scores(self, db: sqlite3.Connection, words: Sequence[str]) -> np.ndarray:
+        """Returns (P,) float64: BM25 of any of these words, above 0 where one stands."""
+        scores = np.zeros(len(self.lengths))
+        for stems in STEMMER.phrases(words):
+            found = self.postings(db, stems)
+            held = len(found.places)
+            rarity = math.log((self.num_passages - held + 0.5) / (held + 0.5))
+            length = self.lengths[found.places] / self.mean_length
+            damping = found.counts + SATURATION * (1 - LENGTH_PART + LENGTH_PART * length)
+            weight = max(rarity, LEAST_RARITY) * (SATURATION + 1)
+            scores[found.places] += weight * found.counts / damping
+        return scores
+
+    def postings(self, db: sqlite3.Connection, stems: tuple[str, ...]) -> Postings:
+        with self._lock:
+            if stems in self._kept:
+                self._kept.move_to_end(stems)
+                return self._kept[stems]
+        found = self._read(db, stems)
+        with self._lock:
+            if stems not in self._kept:
+                self._kept[stems] = found
+                self._num_kept += len(found.places)
+            while self._num_kept > MOST_KEPT and len(self._kept) > 1:
+                _, dropped = self._kept.popitem(last=False)
+                self._num_kept -= len(dropped.places)
+        return found
+
+    def _read(self, db: sqlite3.Connection, stems: tuple[str, ...]) -> Postings:
+        """Returns where the stems stand one after the other."""
+        keys = reduce(
+            np.intersect1d, (self._keys(db, stem) - nth for nth, stem in enumerate(stems))
+        )
+        columns = keys >> OFFSET_BITS
+        places, nth_place = np.unique(columns // len(COLUMNS), return_inverse=True)
+        weights = np.array([*COLUMN_WEIGHTS.values()])[columns % len(COLUMNS)]
+        counts = np.bincount(nth_place, weights, minlength=len(places))
+        return Postings(places.astype(np.int32), counts)
+
+    def _keys(self, db: sqlite3.Connection, stem: str) -> np.ndarray:
+        """Returns place, column and offset of each occurrence, as one number."""
+        rows = db.execute("SELECT doc, col, offset FROM occurrences WHERE term = ?", (stem,))
+        rows = rows.fetchall()
+        if not rows:
+            return np.zeros(0, np.int64)
+        ids, columns, offsets = zip(*rows, strict=True)
+        places = self.places_of(np.array(ids, np.int64)).astype(np.int64)
+        numbers = np.fromiter(map(COLUMNS.__getitem__, columns), np.int64, len(rows))
+        # Ahead by as much as a phrase can be long, so that none goes below its column.
+        ahead = 1 << (OFFSET_BITS - 1)
+        return ((places * len(COLUMNS) + numbers) << OFFSET_BITS) + ahead + np.array(offsets)
+
+
+def lengths_of(sizes: Sequence[bytes]) -> np.ndarray:
+    """Returns each row's number of words, of FTS5's record: a varint for each column.
+
+    A varint is big-endian, seven bits a byte, the highest bit set on all but the last.
+    """
+    if not sizes:
+        return np.zeros(0)
+    data = np.frombuffer(b"".join(sizes), np.uint8)
+    is_last = data < 128
+    # Which number a byte belongs to, and how many of that number's bytes follow it.
+    number = np.cumsum(is_last) - is_last
+    ends = np.flatnonzero(is_last)
+    following = ends[number] - np.arange(len(data))
+    values = np.bincount(number, (data & 127) * 128.0**following)
+    return values.reshape(len(sizes), len(COLUMNS)).sum(axis=1)
