@@ -62,6 +62,6 @@ SUITE = Suite(
     read=read,
     judge=judge,
     measures=always(ACC, ACC_NORM, P_RIGHT),
-    quick=10,
+    quick=8,
     default=80,
 )

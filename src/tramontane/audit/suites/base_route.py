@@ -116,6 +116,6 @@ SUITE = Suite(
     from_notes=routing.from_notes,
     probe=probe,
     needs_mixture_base=True,
-    quick=6,
+    quick=4,
     default=40,
 )

@@ -168,7 +168,7 @@ SUITE = Suite(
         ),
         Measure("p_right", "probability given to the right answer", "mean", ideal=1.0),
     ),
-    quick=12,
+    quick=8,
     default=60,
     is_sensitive=True,
     caution=caution,

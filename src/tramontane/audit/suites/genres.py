@@ -99,6 +99,6 @@ SUITE = Suite(
         ),
         Measure("loss", "loss per token", "mean", better="lower", unit="nats per token"),
     ),
-    quick=6,
+    quick=4,
     default=40,
 )

@@ -125,7 +125,7 @@ SUITE = Suite(
         ),
         Measure("says_yes", 'replies "yes"', "share", better="none"),
     ),
-    quick=6,
+    quick=4,
     default=60,
     caution=caution,
 )

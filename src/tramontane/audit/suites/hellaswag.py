@@ -61,6 +61,6 @@ SUITE = Suite(
     read=read,
     judge=judge,
     measures=always(ACC_NORM, ACC, P_RIGHT),
-    quick=6,
+    quick=5,
     default=60,
 )

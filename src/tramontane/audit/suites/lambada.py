@@ -64,6 +64,6 @@ SUITE = Suite(
         ),
         Measure("logprob", "log-probability of the last word", "mean", unit="nats"),
     ),
-    quick=12,
+    quick=10,
     default=100,
 )

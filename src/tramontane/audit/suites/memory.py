@@ -86,6 +86,6 @@ SUITE = Suite(
             baseline_title="a coin",
         ),
     ),
-    quick=10,
+    quick=8,
     default=60,
 )

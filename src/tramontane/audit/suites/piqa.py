@@ -41,6 +41,6 @@ SUITE = Suite(
     read=read,
     judge=judge,
     measures=always(ACC, ACC_NORM, P_RIGHT),
-    quick=12,
+    quick=8,
     default=100,
 )

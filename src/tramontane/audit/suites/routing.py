@@ -95,6 +95,6 @@ SUITE = Suite(
     from_notes=from_notes,
     probe=probe,
     needs_experts=True,
-    quick=6,
+    quick=4,
     default=40,
 )

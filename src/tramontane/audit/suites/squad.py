@@ -107,6 +107,6 @@ SUITE = Suite(
             ideal=1.0,
         ),
     ),
-    quick=5,
+    quick=4,
     default=40,
 )

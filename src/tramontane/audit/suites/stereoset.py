@@ -144,7 +144,7 @@ SUITE = Suite(
             ideal=0,
         ),
     ),
-    quick=20,
+    quick=14,
     default=200,
     is_sensitive=True,
     caution=caution,

@@ -121,6 +121,6 @@ SUITE = Suite(
         Measure("longest", "always the longest answer, no model", "share", better="none"),
         Measure("shortest", "always the shortest answer, no model", "share", better="none"),
     ),
-    quick=8,
+    quick=6,
     default=40,
 )
