@@ -32,11 +32,16 @@ demo: $(VENV)/.installed
 	TRAMONTANE_HOME=$(DEMO_HOME) $(BIN)/tramontane pull smollm2
 	TRAMONTANE_HOME=$(DEMO_HOME) $(BIN)/tramontane demo
 
+# As many test files at once as there are cores, each on one: but four at most, since each holds
+# models of its own.
+TESTS_AT_ONCE ?= $(shell n=$$(nproc 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile
+
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 quick: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
