@@ -216,14 +216,15 @@ WRITTEN = (
 def test_a_base_that_may_write_yields_sentences_with_their_support(library, tokenizer):
     writer = writer_that_says(library, tokenizer, WRITTEN, can_write=True)
     answer = writer.answer(GARLIC_QUESTION)
-    assert [sentence.text for sentence in answer.sentences] == [
+    written = [sentence for sentence in answer.sentences if sentence.kind == "prose"]
+    assert [sentence.text for sentence in written] == [
         "The garlic went into the long bed on 28 October.",
         "Forty cloves were planted, all of them Germidour.",
         "It went in on 29 October with forty cloves in the long bed!",
         "Zebras graze?",
     ]
-    assert_marked_by_support(answer.sentences, answer.sources)
-    first, second, wrong_day, unheard_of = answer.sentences
+    assert_marked_by_support(written, answer.sources)
+    first, second, wrong_day, unheard_of = written
     assert (first.mark, second.mark) == (SUPPORTED, SUPPORTED)
     assert answer.sources[first.source - 1].path == "garlic.md"
     assert (wrong_day.mark != SUPPORTED, unheard_of.mark) == (True, UNSUPPORTED)
@@ -250,12 +251,28 @@ def assert_marked_by_support(sentences, sources) -> None:
             assert (sentence.first_line, sentence.last_line) == (named.first_line, named.last_line)
 
 
+def test_below_prose_stand_the_quotations_whose_words_it_hasnt_used(library, tokenizer):
+    quoted = quoting(library).answer(GARLIC_QUESTION).sentences
+    assert len(quoted) > 1
+    for said, expected in (
+        ("Zebras graze.", quoted),
+        (f"{quoted[0].text} [1]", quoted[1:]),
+        (" ".join(one.text for one in quoted), []),
+    ):
+        writer = writer_that_says(library, tokenizer, said, can_write=True, reads=False)
+        answer = writer.answer(GARLIC_QUESTION)
+        assert [s for s in answer.sentences if s.kind == "quotation"] == expected
+        kinds = [sentence.kind for sentence in answer.sentences]
+        assert kinds == sorted(kinds), "prose stands above quotations"
+
+
 def test_a_citation_after_the_last_sentence_is_no_sentence(library, tokenizer):
     writer = writer_that_says(
         library, tokenizer, "Garlic went into the long bed. [1]", can_write=True
     )
     answer = writer.answer(GARLIC_QUESTION)
-    assert [sentence.text for sentence in answer.sentences] == ["Garlic went into the long bed."]
+    written = [sentence.text for sentence in answer.sentences if sentence.kind == "prose"]
+    assert written == ["Garlic went into the long bed."]
 
 
 WORDS = "garlic pears été 日本 17 3.5 oil quay ferry’s planted the of".split()

@@ -1,8 +1,9 @@
 """QUESTION → ANSWER: quotations with sources, or checked prose, or "your notes don't say".
 
 A base that has not passed the writer's check composes: search chooses sentences of the notes,
-which are shown as quotations. One that has passed writes from numbered passages. Either way every
-written sentence carries its support (support.py).
+which are shown as quotations. One that has passed writes from numbered passages, and the quotations
+whose words it hasn't used stand below, so that the fact is there even where its prose missed it.
+Either way every written sentence carries its support (support.py).
 """
 
 import re
@@ -64,6 +65,8 @@ MAX_QUOTATIONS = 3
 NUM_QUOTABLE = 8
 # A further sentence must come near the best one.
 NEAR_BEST = 0.6
+# Of a quotation's words, the share that prose holds of what needn't be quoted below it.
+ALREADY_SAID = 0.8
 # Sentences that the base reads before it quotes.
 NUM_READ = 10
 MAX_QUESTION_CHARACTERS = 4_000
@@ -163,9 +166,16 @@ class Writer:
                     if quotation.hit in numbers
                 ]
                 prose = honest(prose, sources, quotable)
+            said = ""
             for event in prose:
                 num_tokens += 1
+                if isinstance(event, Sentence):
+                    said += f" {event.text}"
                 yield event
+            # Honesty mode has put quotations where they are needed.
+            for quotation in () if is_honest else chosen:
+                if overlap(quotation.text, [said]).share < ALREADY_SAID:
+                    yield self.quotation(quotation, numbers[quotation.hit], experts)
         else:
             for quotation in chosen:
                 yield self.quotation(quotation, numbers[quotation.hit], experts)
