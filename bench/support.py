@@ -35,17 +35,19 @@ from tramontane.checkpoint.checkpoint import open_checkpoint
 from tramontane.cli.parts import Parts
 from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
+from tramontane.library.embed import word_llama
 from tramontane.settings import load_settings
 from tramontane.writing.overlap import overlap
-from tramontane.writing.signals import SIGNALS, Passages, Text, lexical_signals
+from tramontane.writing.signals import SIGNALS, Passages, Text, signals_of
 from tramontane.writing.support import Model
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "src/tramontane/writing/support_model.json"
 GENERATED = ROOT / "bench/questions/generated_sentences.json"
 PENALTY, STEPS = 20.0, 2000
-FOR = {"held", "held_near", "held_weighed", "best", "best_pair", "pairs", "triples", "run"} | {
-    *("read_likelihood", "read_gain", "read_least_three", "read_least_gain"),
+FOR = {
+    *("held", "held_near", "held_weighed", "best", "best_pair", "pairs", "triples", "run"),
+    *("likeness", "read_likelihood", "read_gain", "read_least_three", "read_least_gain"),
 }
 EITHER = {"has_figures", "has_names", "dropped", "length"}
 SIGNS = np.array(
@@ -130,7 +132,7 @@ class Reader:
         rows, evidence = [], []
         for item in items:
             passages = Passages([item.passage])
-            signals, order = lexical_signals(Text(item.sentence), passages)
+            signals, order = signals_of(Text(item.sentence), passages, word_llama())
             rows.append([signals[name] for name in SIGNALS])
             if self.reads:
                 evidence.append(evidence_for(self.tokenizer, item.passage, passages, order))

@@ -16,7 +16,7 @@ from tramontane.engine.weights_cache import WeightsCache
 from tramontane.experts.expert_file import Expert
 from tramontane.experts.mixture import Mixture
 from tramontane.experts.shelf import Shelf
-from tramontane.library.embed import WordLlamaEmbedder
+from tramontane.library.embed import WordLlamaEmbedder, word_llama
 from tramontane.library.library import Library
 from tramontane.settings import Settings, load_settings
 from tramontane.tokenizer.tokenizer import Tokenizer
@@ -46,7 +46,7 @@ class Parts:
 
     @cached_property
     def embed(self) -> WordLlamaEmbedder:
-        return WordLlamaEmbedder()
+        return word_llama()
 
     @cached_property
     def library(self) -> Library:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import threading
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,12 @@ class WordLlamaEmbedder:
             if self._model is None:
                 self._model = _load()
             return self._model
+
+
+@cache
+def word_llama() -> WordLlamaEmbedder:
+    """Returns the embedder that everything in this process shares."""
+    return WordLlamaEmbedder()
 
 
 def _load():

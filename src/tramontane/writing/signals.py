@@ -1,4 +1,5 @@
-"""SENTENCE, PASSAGES → SIGNALS by words alone: what of a sentence stands in what it may rest on.
+"""SENTENCE, PASSAGES → SIGNALS by words and their vectors: what of a sentence stands in what it may
+rest on.
 
 Every signal is a number between 0 and 1 or near it. None understands the text; together they see a
 number changed, a name put in another's place, a fact that no passage holds.
@@ -9,14 +10,17 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from tramontane.writing.terms import NUMBER, STOP_WORDS, WORD, stem
 
-# Sentences that count as near, and as many as are read.
-NUM_NEAR, MOST_EVIDENCE = 6, 12
+# Sentences that count as near, as many as are read, and those whose meaning is taken together.
+NUM_NEAR, MOST_EVIDENCE, NUM_TOGETHER = 6, 12, 3
+Embed = Callable[[list[str]], np.ndarray]
 NEGATIONS = frozenset("no not never none nobody nothing neither nor without".split())
 CONTRACTIONS = tuple(
     (re.compile(short), long)
@@ -183,7 +187,9 @@ def without_marks(text: str) -> str:
     return text
 
 
-def lexical_signals(sentence: Text, passages: Passages) -> tuple[dict[str, float], list[int]]:
+def signals_of(
+    sentence: Text, passages: Passages, embed: Embed
+) -> tuple[dict[str, float], list[int]]:
     """Returns the signals and the places of the passages' sentences that share most, best first."""
     if not sentence.words or not passages.sentences:
         return dict.fromkeys(SIGNALS, 0.0), []
@@ -230,6 +236,7 @@ def lexical_signals(sentence: Text, passages: Passages) -> tuple[dict[str, float
         "far_squared": (1.0 - covered(sentence, passages, evidence)) ** 2,
         "length": math.log(1 + len(sentence.words)),
         "missing_count": float(sum(not is_near for is_near in near)),
+        "likeness": likeness(sentence, evidence[:NUM_TOGETHER], embed),
     }, order
 
 
@@ -240,11 +247,20 @@ SIGNALS = (
     "far_squared",
     "length",
     "missing_count",
+    "likeness",
 )
 
 
 def share(flags: Sequence[bool]) -> float:
     return sum(flags) / len(flags) if flags else 1.0
+
+
+def likeness(sentence: Text, evidence: Sequence[Text], embed: Embed) -> float:
+    """Returns how near the sentence's vector is to that of the evidence together."""
+    own, theirs = embed(
+        [sentence.text[sentence.begin :], "\n".join(text.text for text in evidence)]
+    )
+    return float(own @ theirs)
 
 
 def weighed(sentence: Text, passages: Passages, held: Sequence[bool]) -> float:

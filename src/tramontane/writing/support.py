@@ -1,7 +1,8 @@
 """SENTENCES, PASSAGES → SUPPORT: whether what was written stands in what it should rest on.
 
-Signals of words (signals.py) are weighed by a logistic model that `bench/support.py --fit` fitted
-(docs/decisions/support.md). Its probability is that of a reader saying "the passage backs this".
+Signals of words and vectors (signals.py) are weighed by a logistic model that
+`bench/support.py --fit` fitted (docs/decisions/support.md). Its probability is that of a reader
+saying "the passage backs this".
 Two thresholds make three verdicts of it; as shipped they come from the kinds of sentences that the
 model was fitted on, not from anybody's own; promise.py makes one from somebody's labels.
 """
@@ -14,7 +15,8 @@ from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 
-from tramontane.writing.signals import Passages, Text, lexical_signals, uncarried
+from tramontane.library.embed import word_llama
+from tramontane.writing.signals import Passages, Text, signals_of, uncarried
 
 
 class Verdict(StrEnum):
@@ -86,7 +88,7 @@ class SupportCheck:
 
     def support(self, sentence: Text, passages: Passages) -> Support:
         words = uncarried(sentence, passages)
-        signals, order = lexical_signals(sentence, passages)
+        signals, order = signals_of(sentence, passages, word_llama())
         if not order:
             return Support(Verdict.UNSUPPORTED, 0.0, None, words, {})
         score = self.model.probability(signals)
