@@ -16,7 +16,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from tramontane.library.records import Hit
 from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.writing.answer import Writer
 from tramontane.writing.events import Answer, Sentence
-from tramontane.writing.quote import NUM_PASSAGES_READ, Question
+from tramontane.writing.quote import Evidence, Question, Quotation
 
 ROOT = Path(__file__).parents[1]
 NOTES_QUESTIONS = ROOT / "bench/questions/notes_questions.json"
@@ -102,12 +102,17 @@ class Run:
         self.ours.close()
         self.peer.close()
 
-    def writer(self, engine: Engine, tokenizer: Tokenizer, *, can_write: bool = False) -> Writer:
-        return Writer(self.ours, self.embed, lambda: engine, lambda: tokenizer, can_write=can_write)
+    def writer(
+        self, engine: Engine, tokenizer: Tokenizer, *, can_write: bool = False
+    ) -> "WatchedWriter":
+        return WatchedWriter(
+            self.ours, self.embed, lambda: engine, lambda: tokenizer, can_write=can_write
+        )
 
-    def ask(self, writer: Writer, items: list[dict[str, Any]]) -> None:
+    def ask(self, writer: "WatchedWriter", items: list[dict[str, Any]]) -> None:
         self.found, self.found_by_peer = [], []
         self.facts, self.facts_by_peer = [], []
+        self.in_prose_alone: list[bool] = []
         self.refused, self.refused_wrongly = [], []
         self.seconds = []
         for item in items:
@@ -121,7 +126,12 @@ class Run:
             print(f"{len(self.seconds)} of {len(items)} questions", flush=True)
 
     def claims(self, prefix: str, suffix: str) -> list[Claim]:
-        how = "up to three quotations" if suffix else "prose of a base that can write"
+        in_prose = statistics.mean(self.in_prose_alone or [False])
+        how = (
+            "up to three quotations"
+            if suffix
+            else f"prose and the quotations below it; in the prose alone {in_prose:.3f}"
+        )
         quoted = f"{how}; peer: BM25's first passage, whole"
         median = round(statistics.median(self.seconds), 2)
         slowest = f"median; the slowest {max(self.seconds):.2f} s"
@@ -143,15 +153,16 @@ class Run:
             Claim(f"{prefix}.seconds{suffix}", median, None, median, len(self.seconds), slowest),
         ]
 
-    def take_answerable(self, item: dict[str, Any], answer: Answer, writer: Writer) -> None:
-        question = item["question"]
-        asked = Question(question, self.ours.rarity)
-        hits, _, _ = writer.weigh(asked, self.ours.search(question, limit=NUM_PASSAGES_READ))
+    def take_answerable(
+        self, item: dict[str, Any], answer: Answer, writer: "WatchedWriter"
+    ) -> None:
+        question, hits = item["question"], writer.best
         by_peer = self.peer.search(question, limit=3)
         self.refused_wrongly.append(answer.abstained)
         self.found.append(any(is_right(hit, item) for hit in hits[:3]))
         self.found_by_peer.append(any(is_right(hit, item) for hit in by_peer))
         self.facts.append(holds_fact(texts(answer), item))
+        self.in_prose_alone.append(holds_fact(texts(answer, "prose"), item))
         self.facts_by_peer.append(bool(by_peer) and holds_fact(by_peer[0].text, item))
         if self.show and not (self.found[-1] and self.facts[-1]):
             print(f"{question}\n    wanted {item['fact']!r} of {item['note']}")
@@ -161,6 +172,17 @@ class Run:
         self.refused.append(answer.abstained)
         if self.show and not answer.abstained:
             print(f"answered: {item['question']}\n    {texts(answer)}")
+
+
+class WatchedWriter(Writer):
+    """Remembers the best hits of its last answer."""
+
+    def weigh(
+        self, asked: Question, hits: Sequence[Hit]
+    ) -> tuple[list[Hit], list[Quotation], Evidence]:
+        found = super().weigh(asked, hits)
+        self.best = found[0]
+        return found
 
 
 def share(id: str, ours: list[bool], peer: list[bool] | None, note: str) -> Claim:
@@ -184,8 +206,9 @@ def holds_fact(text: str, item: dict[str, Any]) -> bool:
     return any(" ".join(fact.lower().split()) in found for fact in item["accept"])
 
 
-def texts(answer: Answer) -> str:
-    return " ".join(part.text for part in answer.sentences if isinstance(part, Sentence))
+def texts(answer: Answer, kind: str | None = None) -> str:
+    parts = (part for part in answer.sentences if isinstance(part, Sentence))
+    return " ".join(part.text for part in parts if kind in (None, part.kind))
 
 
 if __name__ == "__main__":

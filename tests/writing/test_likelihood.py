@@ -14,6 +14,7 @@ from tramontane.writing.likelihood import (
     LEADING,
     LEAST_GAIN,
     MOST_GAIN,
+    SAYS_NOTHING,
     Gain,
     question_gains,
     tokens_by_stem,
@@ -91,7 +92,10 @@ def gains_by_hand(engine: Engine, tokenizer, question: str, text: str) -> tuple[
         ids = [tokenizer.separator_id, *tokenizer.encode(prefix), *asked]
         return engine.score(ids)[-len(asked) :].astype(float)
 
-    gains_T = logprobs_of_question(f"{text}\n\n{LEADING}") - logprobs_of_question(LEADING)
+    with_T, without_T = (
+        logprobs_of_question(f"{before}\n\n{LEADING}") for before in (text, SAYS_NOTHING)
+    )
+    gains_T = with_T - without_T
     places = places_by_hand(tokenizer, question, asked)
     return gains_T.sum(), {key: sum(gains_T[place] for place in p) for key, p in places.items()}
 

@@ -1,16 +1,17 @@
-"""What words alone say of a sentence and the passages it may rest on."""
+"""What words and their vectors say of a sentence and the passages it may rest on."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tramontane.library.embed import word_llama
 from tramontane.writing.signals import (
     SIGNALS,
     Passages,
     Text,
     differences,
-    lexical_signals,
     longest_run,
+    signals_of,
     uncarried,
 )
 
@@ -21,7 +22,7 @@ PASSAGE = (
 
 
 def signals(sentence: str, *passages: str) -> dict[str, float]:
-    found, _ = lexical_signals(Text(sentence), Passages(passages or (PASSAGE,)))
+    found, _ = signals_of(Text(sentence), Passages(passages or (PASSAGE,)), word_llama())
     return found
 
 
@@ -76,8 +77,8 @@ def test_what_no_passage_holds_is_named_by_its_place():
 
 
 def test_without_passages_or_words_there_is_nothing_to_go_on():
-    assert lexical_signals(Text("It cost 180 euros."), Passages([]))[1] == []
-    assert lexical_signals(Text("… — …"), Passages([PASSAGE]))[1] == []
+    assert signals_of(Text("It cost 180 euros."), Passages([]), word_llama())[1] == []
+    assert signals_of(Text("… — …"), Passages([PASSAGE]), word_llama())[1] == []
 
 
 WORDS = st.lists(st.sampled_from("a b c d".split()), max_size=12)
@@ -96,7 +97,13 @@ def test_the_longest_run_is_that_of_the_obvious_search(words, there):
 
 @given(st.text(max_size=200), st.lists(st.text(max_size=200), max_size=3))
 def test_any_text_gives_signals(sentence, passages):
-    found, order = lexical_signals(Text(sentence), Passages(passages))
+    found, order = signals_of(Text(sentence), Passages(passages), word_llama())
     assert set(found) == set(SIGNALS)
     assert all(value == value and abs(value) < 1e6 for value in found.values())
     assert len(order) == len(set(order))
+
+
+def test_other_words_for_the_same_are_nearer_than_other_words_for_another_thing():
+    sentences = ("The furnace got its yearly inspection.", "The parliament dissolved itself.")
+    same, other = (signals(sentence)["likeness"] for sentence in sentences)
+    assert same > other

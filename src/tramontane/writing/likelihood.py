@@ -1,8 +1,10 @@
 """What the base makes of a question: how much likelier each of its words is after reading a text.
 
-The gain of a word is log p(word | text, the question so far) − log p(word | the question so far),
-in nats. It finds what shared words can't: that "lubricant" is expected after a passage on engine
-oil, and "mortgage" after none (query likelihood: Ponte and Croft 1998; Sachan et al. 2022).
+The gain of a word is log p(word | text, the question so far) − log p(word | a note that says
+nothing, the question so far), in nats. It finds what shared words can't: that "lubricant" is
+expected after a passage on engine oil, and "mortgage" after none (query likelihood: Ponte and Croft
+1998; Sachan et al. 2022). The empty note is there because any text at all makes a question likelier
+than none, by 4 nats to one base and by 14 to another.
 
 T tokens of the question.
 """
@@ -17,6 +19,10 @@ from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.writing.terms import WORD, stem
 
 LEADING = "Question:"
+SAYS_NOTHING = (
+    "Notes\nA few lines that somebody wrote down one day, so as to have them at hand when they are "
+    "wanted. There is nothing more to say here."
+)
 # One word's gain counts between these, in nats: a rare name repeated gains 20 and says no more.
 LEAST_GAIN, MOST_GAIN = -2.0, 4.0
 
@@ -45,14 +51,14 @@ def question_gains(
 ) -> list[Gain]:
     """Returns each text's gain for the question; the base reads alone, no expert in place."""
     asked = tokenizer.encode(f" {question}")
-    prefixes = [LEADING, *(f"{text}\n\n{LEADING}" for text in texts)]
+    prefixes = [f"{text}\n\n{LEADING}" for text in (SAYS_NOTHING, *texts)]
     sequences = []
     for prefix in prefixes:
         ids = [tokenizer.separator_id, *tokenizer.encode(prefix)]
         sequences.append(([*ids, *asked], len(ids)))
-    alone_T, *after = engine.score_many(sequences)
+    without_T, *after = engine.score_many(sequences)
     words = tokens_by_stem(tokenizer, question, asked)
-    return [gain_of(after_T - alone_T, words) for after_T in after]
+    return [gain_of(after_T - without_T, words) for after_T in after]
 
 
 def gain_of(gain_T: np.ndarray, words: Mapping[str, Sequence[int]]) -> Gain:

@@ -33,7 +33,7 @@ PASSAGE_GAIN_WEIGHT = 0.06
 # refuse. With a base: coverage, the mean gain of the question's words in nats, fit, and the best
 # passage's gain for the whole question, by itself and beyond the least likely passages. Without:
 # coverage and likeness of vectors.
-EVIDENCE_GAIN, EVIDENCE_FIT, EVIDENCE_TOTAL, ENOUGH_WITH_BASE = 0.1, 0.6, 0.01, 1.243
+EVIDENCE_GAIN, EVIDENCE_FIT, EVIDENCE_TOTAL, ENOUGH_WITH_BASE = 0.1, 0.6, 0.01, 1.28
 # The best passages, the least likely ones, and all that a base reads.
 NUM_WEIGHED, NUM_LEAST_LIKELY, NUM_PASSAGES_READ = 3, 5, 10
 ENOUGH_WITHOUT_BASE = 0.55
@@ -241,7 +241,7 @@ def ranked_by_gain(hits: Sequence[Hit], gains: Sequence[Gain]) -> list[tuple[Hit
 def with_gains(evidence: Evidence, question: Question, gains: Sequence[Gain]) -> Evidence:
     """Returns the evidence with what a base made of the passages, the best of them first.
 
-    Where there are few passages, the question alone (no gain) stands for those that are missing.
+    Where there are few passages, one that says nothing (no gain) stands for those that are missing.
     """
     best = gains[:NUM_WEIGHED]
     total = max(gain.total for gain in best)
