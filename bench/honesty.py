@@ -85,7 +85,7 @@ def checked(answer: Sequence[dict]) -> list[Sentence]:
 
 def in_honesty_mode(answer: Sequence[dict]) -> list[bool]:
     """Returns which sentences of an answer honesty mode shows."""
-    events = honest(iter(checked(answer)), sources_of(answer), ())
+    events = honest(iter(checked(answer)), sources_of(answer))
     return [not isinstance(event, Withheld) for event in events]
 
 

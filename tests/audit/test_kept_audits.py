@@ -12,7 +12,7 @@ from tramontane.audit.audit_file import MANIFEST
 from tramontane.audit.finding import read_finding, reproduce
 from tramontane.audit.kept import KeptAudits
 from tramontane.audit.verify import verify_hashes
-from tramontane.cli.audit import quoting, subject_of
+from tramontane.cli.audited import quoting, subject_of
 from tramontane.cli.audits import RealAudits, run_kept
 from tramontane.cli.job_kinds import kind_of
 from tramontane.cli.job_process import JobOffice, Workers

@@ -1,6 +1,6 @@
 """llama.cpp as people run it: its server, spoken to over HTTP.
 
-TRAMONTANE_LLAMA_SERVER names the program, or it is found on the PATH.
+TRAMONTANE_LLAMA_SERVER names the program, or it is what `make peers` built, or found on the PATH.
 """
 
 import json
@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 SECONDS_TO_START = 60
+BUILT = Path(__file__).parents[2] / ".peers" / "llama.cpp" / "bin" / "llama-server"
 
 
 class LlamaServer:
@@ -28,7 +29,7 @@ class LlamaServer:
         request = urllib.request.Request(
             f"{self.address}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=600) as answer:
             return json.load(answer)
 
     def greedy(self, token_ids: list[int], num_new: int) -> list[int]:
@@ -61,15 +62,21 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def program() -> str | None:
+    if named := os.environ.get("TRAMONTANE_LLAMA_SERVER"):
+        return named
+    return str(BUILT) if BUILT.is_file() else shutil.which("llama-server")
+
+
 @contextmanager
-def serving(model: Path, *, context: int = 512) -> Iterator[LlamaServer]:
-    """Yields a server of the model; skips the test where there is no llama.cpp."""
-    program = os.environ.get("TRAMONTANE_LLAMA_SERVER") or shutil.which("llama-server")
-    if program is None:
-        pytest.skip("llama-server isn't there (TRAMONTANE_LLAMA_SERVER names one)")
+def serving(model: Path, *, context: int = 512, num_slots: int = 1) -> Iterator[LlamaServer]:
+    """Yields a server of the model, whose slots share the context; skips where there is none."""
+    if (found := program()) is None:
+        pytest.skip("llama-server isn't there (`make peers`; TRAMONTANE_LLAMA_SERVER names one)")
     port = free_port()
-    command = [program, "-m", model, "--port", port, "-c", context, "-t", 2, "-np", 1, "--jinja"]
-    command += ["-ctk", "f32", "-ctv", "f32", "-fa", "off", "--no-warmup"]
+    # More threads would wait for one another by spinning, which takes minutes where others compute.
+    command = [found, "-m", model, "--port", port, "-c", context, "-t", 1, "-np", num_slots]
+    command += ["--jinja", "-ctk", "f32", "-ctv", "f32", "-fa", "off", "--no-warmup"]
     with subprocess.Popen(
         [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:

@@ -7,6 +7,8 @@ from document_makers import pdf_of
 from library_makers import SignEmbedder, build, write_notes
 
 from tramontane.errors import NotFound
+from tramontane.library import whereabouts
+from tramontane.library.whereabouts import Readings
 
 LONG = {
     f"n{number}.md": f"# Note {number}\n\n"
@@ -132,6 +134,26 @@ def test_a_page_that_moved_back_in_its_pdf(tmp_path):
         where = library.whereabouts(hit)
         assert (where.state, where.page) == ("changed", 3)
         assert where.box == hit.box
+
+
+def test_what_lies_in_one_pdf_is_found_in_one_reading(tmp_path, monkeypatch):
+    def page(text: str) -> list:
+        return [(72, 700 - 14 * at, 11, f"{text} {at}, some words of it.") for at in range(5)]
+
+    folder = write_notes(tmp_path / "notes", {"a.pdf": pdf_of([page("beans"), page("peas")])})
+    with build(tmp_path / "l.sqlite", {"n": folder}) as library, Readings() as readings:
+        hits = [library.search(word)[0] for word in ("beans", "peas")]
+        (folder / "a.pdf").write_bytes(pdf_of([page("kale"), page("beans"), page("peas")]))
+        read, real = [], whereabouts.read_note
+        monkeypatch.setattr(
+            whereabouts, "read_note", lambda path, *rest: read.append(path) or real(path, *rest)
+        )
+        assert [library.whereabouts(hit, readings).page for hit in hits] == [2, 3]
+        assert read == ["a.pdf"]
+        # What was read counts for these bytes only.
+        (folder / "a.pdf").write_bytes(pdf_of([page("beans"), page("kale"), page("peas")]))
+        assert [library.whereabouts(hit, readings).page for hit in hits] == [1, 3]
+        assert read == ["a.pdf"] * 2
 
 
 def test_two_hundred_sources_after_random_changes(tmp_path):

@@ -12,6 +12,7 @@ from running_server import HOME, PORT
 from starlette.testclient import TestClient
 
 from tramontane.cli.draft_desk import RealDrafts
+from tramontane.library import whereabouts
 from tramontane.library.library import Library
 from tramontane.server.app import Access, make_app
 from tramontane.server.drafts import Kept, WriteBody
@@ -162,6 +163,29 @@ def test_sources_say_what_became_of_their_notes(tmp_path: Path, garden: Path):
         draft = desk.draft(kept.id)
         assert {where.state for where in draft["where"].values()} == {"gone"}
         assert "no longer in the library" in next(iter(draft["where"].values())).remark
+
+
+def test_opening_a_draft_reads_each_file_once(tmp_path: Path, monkeypatch):
+    """A draft may rest on ten passages of one PDF, which takes long to read."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    for name in ("leeks", "beans"):
+        parts = (f"## Part {n}\n\nFact {n} on {name}. {'More of it. ' * 60}\n" for n in range(4))
+        (folder / f"{name}.md").write_text("\n".join(parts))
+    with garden_drafts(tmp_path / "home", folder) as desk:
+        *_, kept = desk.write(WriteBody(task="facts on leeks and beans", form="report"))
+        for file in folder.iterdir():
+            file.write_text(f"Written above.\n\n{file.read_text()}")
+        read, real = [], whereabouts.read_note
+        monkeypatch.setattr(
+            whereabouts, "read_note", lambda path, *rest: read.append(path) or real(path, *rest)
+        )
+        told = desk.draft(kept.id)
+        assert len(told["where"]) > 2
+        assert {where.state for where in told["where"].values()} == {"changed"}
+        assert sorted(read) == ["beans.md", "leeks.md"]
+        desk.html(kept.id)
+        assert len(read) == 4
 
 
 def test_broken_off_it_keeps_what_stands(desk: RealDrafts):

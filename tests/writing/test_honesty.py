@@ -1,13 +1,18 @@
 """Honesty mode: nothing unsupported is shown, all that is kept back is said, copies are told."""
 
+import threading
+import time
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from writing_makers import StemEmbedder, source, squeezed, talking_engine
+from writing_makers import ADA, BEA, StemEmbedder, source, squeezed, talking_engine
 
+from tramontane.engine.engine import Engine
+from tramontane.engine.request import Request
 from tramontane.errors import RequestError
+from tramontane.writing import draft as draft_module
 from tramontane.writing.answer import Writer, prose_sentence
 from tramontane.writing.draft import write
 from tramontane.writing.draft_export import as_markdown
@@ -31,7 +36,7 @@ def quotation(text: str, number: int = 1) -> Sentence:
 
 def told(texts, quotable=(), voices=()) -> list:
     written = [prose_sentence(text, PASSAGES, None) for text in texts]
-    return list(honest(iter([*written, *voices]), PASSAGES, quotable))
+    return list(honest(iter([*written, *voices]), PASSAGES, lambda: quotable))
 
 
 def test_an_unsupported_sentence_is_kept_back_and_said():
@@ -121,9 +126,14 @@ def test_nothing_unsupported_is_shown_and_every_sentence_has_its_event(said, has
 WRITTEN = f"{KEPT} {INVENTED} All forty cloves of Germidour came by ship from Lisbon."
 
 
+def writer_saying(said: str, library, tokenizer, experts=()) -> tuple[Writer, Engine]:
+    engine = talking_engine(tokenizer, lambda prompt: said)
+    places = (library, StemEmbedder(), lambda: engine, lambda: tokenizer, lambda: experts)
+    return Writer(*places, can_write=True), engine
+
+
 def writer_of(library, tokenizer) -> Writer:
-    engine = talking_engine(tokenizer, lambda prompt: WRITTEN)
-    return Writer(library, StemEmbedder(), lambda: engine, lambda: tokenizer, can_write=True)
+    return writer_saying(WRITTEN, library, tokenizer)[0]
 
 
 def test_an_honest_answer_shows_nothing_that_the_notes_do_not_back(library, tokenizer):
@@ -151,6 +161,68 @@ def test_an_honest_draft_says_what_it_kept_back(library, tokenizer):
     assert "A sentence was kept back" in text
 
 
+def counted(monkeypatch, place, name: str) -> list:
+    """Returns a list that grows with each call of place.name."""
+    calls, real = [], getattr(place, name)
+
+    def call(*arguments, **options):
+        calls.append(arguments)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(place, name, call)
+    return calls
+
+
+@pytest.mark.parametrize(("said", "is_backed"), [(KEPT, True), (WRITTEN, False)])
+def test_an_answer_reads_only_those_quotations_that_it_shows(
+    library, tokenizer, monkeypatch, said, is_backed
+):
+    writer, engine = writer_saying(said, library, tokenizer, (ADA, BEA))
+    read = counted(monkeypatch, engine, "shares_of")
+    answer = writer.answer("When did the garlic go into the long bed?", is_honest=True)
+    instead = [one.instead for one in answer.sentences if isinstance(one, Withheld) and one.instead]
+    assert bool(instead) != is_backed
+    assert len(read) == len(instead)
+    assert all(one.shares.keys() == {"ada", "bea"} for one in instead)
+
+
+@pytest.mark.parametrize(("said", "times"), [(KEPT, 0), (f"{INVENTED} {INVENTED}", 1)])
+def test_a_section_looks_for_quotations_once_if_at_all(
+    library, tokenizer, monkeypatch, said, times
+):
+    writer, _ = writer_saying(said, library, tokenizer)
+    looked = counted(monkeypatch, draft_module, "candidates")
+    events = list(write(writer, "garlic in the long bed", sections=1, is_honest=True))
+    assert sum(isinstance(one, Withheld) for one in events) == (2 if times else 0)
+    assert len(looked) == times
+
+
+def test_an_expert_that_is_withdrawn_meanwhile_ends_no_honest_answer(library, tokenizer):
+    writer, engine = writer_saying(WRITTEN, library, tokenizer, (ADA,))
+    withdrawing = threading.Thread(target=engine.remove_expert, args=(ADA.hash,))
+
+    def is_refused() -> bool:
+        try:
+            engine.check(Request((1,), 1, experts=(ADA.hash,)))
+        except RequestError:
+            return True
+        return False
+
+    def say(prompt: str) -> str:
+        if withdrawing.ident is None:
+            withdrawing.start()
+            while not is_refused():
+                time.sleep(0.001)
+        return WRITTEN
+
+    engine.runtime.say = say
+    answer = writer.answer("When did the garlic go into the long bed?", is_honest=True)
+    withdrawing.join(20)
+    assert not withdrawing.is_alive()
+    instead = [one.instead for one in answer.sentences if isinstance(one, Withheld) and one.instead]
+    assert [one.shares for one in instead] == [None] * len(instead) != []
+
+
 def test_honesty_and_own_words_are_not_asked_for_together(library, tokenizer):
     with pytest.raises(RequestError, match="one of the two"):
         writer_of(library, tokenizer).answer("Garlic?", own_words=True, is_honest=True)
@@ -158,5 +230,5 @@ def test_honesty_and_own_words_are_not_asked_for_together(library, tokenizer):
 
 def test_a_weak_sentence_stays_and_keeps_its_mark():
     weak = replace(prose_sentence(KEPT, PASSAGES, None), text="Cloves came.", mark="weak")
-    (event,) = honest(iter([weak]), PASSAGES, ())
+    (event,) = honest(iter([weak]), PASSAGES)
     assert (event.text, event.mark) == ("Cloves came.", "weak")

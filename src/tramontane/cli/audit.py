@@ -1,7 +1,6 @@
-"""audit, compare, verify, report, reproduce, gate: a mixture's scores, and acting on them."""
+"""audit run, suites, compare, verify, report, reproduce: a mixture's scores, and findings."""
 
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,37 +9,21 @@ from typer.core import TyperGroup
 
 from tramontane.audit.audit_file import AuditFile, open_audit, zip_folder
 from tramontane.audit.compare import Comparison, compare
-from tramontane.audit.finding import (
-    Quote,
-    findings_in,
-    new_finding,
-    read_finding,
-    reproduce,
-    write_finding,
-)
-from tramontane.audit.run import Plan, Report, audit
-from tramontane.audit.subject import Subject, named
-from tramontane.audit.suite import Notes, NoteText
+from tramontane.audit.finding import new_finding, read_finding, reproduce, write_finding
+from tramontane.audit.run import Plan, audit
 from tramontane.audit.suites.all import SUITES, chosen
-from tramontane.audit.swap import GENDER, Pairs, read_pairs, with_twins
 from tramontane.audit.verify import told, verify
-from tramontane.cli.learn import show_proof
+from tramontane.cli.audited import notes_at_hand, quoting, subject_of
 from tramontane.cli.output import AsJson, say, say_json, say_table
-from tramontane.cli.parts import Parts, opened
+from tramontane.cli.parts import opened
 from tramontane.cli.progress import Reporter, duration
+from tramontane.cli.remedies import gate_command, raise_command, relearn_command
 from tramontane.engine.request import Sampling
-from tramontane.errors import AuditError, BackendUnavailable, NotFound
-from tramontane.experts.corpus import salted_hashes
-from tramontane.experts.mixture import Mixture
-from tramontane.experts.shelf import ExpertRecord
-from tramontane.notes.folder import read_folder
-from tramontane.writing.events import Sentence
+from tramontane.errors import AuditError
 
 AuditPath = Annotated[Path, typer.Argument(help="An audit: its folder or .zip.")]
 
 RUN = "run"
-# A third of where the mean open gate stands.
-RAISED_BY = 1.0
 
 
 class RunsByDefault(TyperGroup):
@@ -64,6 +47,9 @@ app = typer.Typer(
 
 def register(main: typer.Typer) -> None:
     main.add_typer(app, name="audit")
+    app.command("relearn")(relearn_command)
+    app.command("raise")(raise_command)
+    app.command("gate")(gate_command)
 
 
 @app.command(RUN)
@@ -133,119 +119,6 @@ def packed(folder: Path, path: Path) -> AuditFile:
     zip_folder(folder, path)
     shutil.rmtree(folder)
     return open_audit(path)
-
-
-def subject_of(parts: Parts, experts: Sequence[str] | None = None) -> Subject:
-    """Returns the mixture in use with its experts loaded; all but those named are left closed.
-
-    Raises NotFound for a name that isn't in place.
-    """
-    mixture = parts.mixture()
-    names = {record.hash: record.name for record in parts.shelf.ls()}
-    in_place = named(mixture, names)
-    if experts is not None:
-        if missing := set(experts) - {expert.name for expert in in_place}:
-            raise NotFound(f"no expert {sorted(missing)[0]!r} is in place")
-        in_place = tuple(expert for expert in in_place if expert.name in experts)
-        mixture = Mixture(
-            mixture.name, mixture.base_sha256, tuple(expert.hash for expert in in_place)
-        )
-    return Subject(mixture, parts.checkpoint.name, in_place, parts.engine, parts.tokenizer)
-
-
-def quoting(parts: Parts) -> Quote:
-    """Returns what answers from the notes at hand, for findings of quotations."""
-
-    def quote(question: str) -> str:
-        answer = parts.writer().answer(question)
-        return "\n".join(part.text for part in answer.sentences if isinstance(part, Sentence))
-
-    return quote
-
-
-def notes_at_hand(parts: Parts) -> Notes:
-    """Returns the library's notes, with what each expert's manifest tells of having learnt them."""
-    if not parts.settings.library_file.exists():
-        return {}
-    records = {record.name: record for record in parts.shelf.ls()}
-    notes: dict[str, list[NoteText]] = {}
-    for collection in parts.library.collections():
-        record = records.get(collection.name)
-        learnt = set(record.manifest["notes"]["salted_sha256"]) if record else set()
-        notes[collection.name] = [
-            NoteText(
-                note.text, salted_hashes([note], collection.salt)[0] in learnt if record else None
-            )
-            for note in parts.library.notes(collection.name)
-        ]
-    return notes
-
-
-def learn_swapped(
-    parts: Parts, name: str, new_name: str, pairs: Pairs, max_tokens: int, report: Report
-) -> ExpertRecord:
-    """Puts the expert learnt from a collection's notes and their twins on the shelf."""
-    try:
-        from tramontane.experts.learn import LearnSettings, learn
-    except ImportError as error:
-        raise BackendUnavailable(
-            f"learning needs torch, which is not installed here ({error}); install it with "
-            '`pip install "tramontane[learn]"`'
-        ) from None
-    collection = parts.library.collection(name)
-    expert = learn(
-        with_twins(read_folder(collection.folder).notes, pairs),
-        name=new_name,
-        checkpoint=parts.checkpoint,
-        cache_folder=parts.settings.cache_folder,
-        settings=LearnSettings(max_tokens=max_tokens),
-        owner=collection.owner,
-        licence=collection.licence,
-        salt=collection.salt,
-        threads=parts.settings.threads,
-        report=report,
-    )
-    return parts.shelf.add(expert)
-
-
-def raise_threshold(
-    parts: Parts, name: str, by: float, new_name: str, report: Report
-) -> ExpertRecord:
-    """Puts an expert whose gates open less often than `name`'s on the shelf."""
-    try:
-        from tramontane.experts.threshold import with_raised_threshold
-    except ImportError as error:
-        raise BackendUnavailable(
-            f"raising a threshold needs torch, which is not installed here ({error}); install it "
-            'with `pip install "tramontane[learn]"`'
-        ) from None
-    expert = parts.shelf.read(parts.shelf.find(name))
-    collection = parts.library.collection(name)
-    raised = with_raised_threshold(
-        expert,
-        by,
-        read_folder(collection.folder).notes,
-        name=new_name,
-        checkpoint=parts.checkpoint,
-        cache_folder=parts.settings.cache_folder,
-        salt=collection.salt,
-        threads=parts.settings.threads,
-        report=report,
-    )
-    return parts.shelf.add(raised)
-
-
-def raised_told(manifest: Mapping[str, Any]) -> str:
-    """Returns what raising changed, before and after, in a sentence."""
-    before, gates, held_out = manifest["raised"], manifest["gates"], manifest["held_out"]
-    public = sum(gates["public"].values()) / len(gates["public"])
-    return (
-        f"Its gates are open at {gates['own_held_out']:.1%} of the tokens of notes it has not seen "
-        f"instead of {before['own_held_out']:.1%}, and at {public:.2%} of public text instead of "
-        f"{before['public']:.2%}; perplexity on those notes is {held_out['perplexity_after']:.2f} "
-        f"instead of {before['perplexity']:.2f}, and {held_out['perplexity_before']:.2f} without "
-        "any expert."
-    )
 
 
 def show(done: AuditFile) -> None:
@@ -482,95 +355,3 @@ def reproduce_command(
         say(f"Reproduced by {mixture}, in other words around it: {finding.sentence}")
     else:
         say(f"Not reproduced by {mixture}: it doesn't say: {finding.sentence}")
-
-
-@app.command("relearn")
-def relearn_command(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(help="An expert whose collection is in the library.")],
-    pairs: Annotated[
-        Path | None,
-        typer.Option(help='JSON, [["word", "other word"], ...]; words of gender if left out.'),
-    ] = None,
-    as_name: Annotated[
-        str | None, typer.Option("--as", help="Name; NAME-swapped if left out.")
-    ] = None,
-    max_tokens: Annotated[
-        int, typer.Option(min=1000, help="Tokens of notes and twins to learn from at most.")
-    ] = 100_000,
-    as_json: AsJson = False,
-) -> None:
-    """Learn an expert anew from its notes and their twins, in which pairs of words are swapped.
-
-    The first one stays as it is; audit a mixture with each and compare.
-
-    Example: tramontane audit relearn handbook
-    """
-    lexicon = read_pairs(pairs) if pairs else GENDER
-    with opened(context.obj) as parts, Reporter(name, is_quiet=as_json) as report:
-        record = learn_swapped(
-            parts, name, as_name or f"{name}-swapped", lexicon, max_tokens, report
-        )
-    if as_json:
-        say_json(record)
-    else:
-        show_proof(record)
-        say(f"Not in place yet: `tramontane mixture add MIXTURE {record.name}`")
-
-
-@app.command("raise")
-def raise_command(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(help="An expert whose collection is in the library.")],
-    by: Annotated[
-        float, typer.Option(help="Logits; the mean open gate stands at 3.", min=0.0)
-    ] = RAISED_BY,
-    as_name: Annotated[
-        str | None, typer.Option("--as", help="Name; NAME-raised if left out.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Raise an expert's threshold: the same networks, behind gates that open less often.
-
-    The first one stays as it is; audit a mixture with each and compare.
-
-    Example: tramontane audit raise handbook --by 1
-    """
-    with opened(context.obj) as parts, Reporter(name, is_quiet=as_json) as report:
-        record = raise_threshold(parts, name, by, as_name or f"{name}-raised", report)
-    if as_json:
-        say_json(record)
-    else:
-        say(raised_told(record.manifest))
-        say(f"Not in place yet: `tramontane mixture add MIXTURE {record.name}`")
-
-
-@app.command("gate")
-def gate_command(
-    context: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Findings, or folders of them.")],
-    as_json: AsJson = False,
-) -> None:
-    """Ask every finding's question; fail when one of the sentences comes back.
-
-    Example: tramontane audit gate findings
-    """
-    findings = findings_in(paths)
-    rows = []
-    with opened(context.obj) as parts, Reporter("gate", is_quiet=as_json) as report:
-        subject = subject_of(parts)
-        for number, (file, finding) in enumerate(findings):
-            report("findings", number, len(findings))
-            rows.append((file, finding, reproduce(finding, subject, quoting(parts))))
-        report("findings", len(findings), len(findings))
-    back = [(file, finding) for file, finding, found in rows if found.says_sentence]
-    if as_json:
-        say_json(
-            [{"finding": f, "comes_back": r.says_sentence, "answer": r.answer} for f, _, r in rows]
-        )
-    else:
-        for file, finding in back:
-            say(f"COMES BACK {file}: {finding.sentence}")
-        say(f"{len(rows) - len(back)} of {len(rows)} findings stay away.")
-    if back:
-        raise typer.Exit(1)

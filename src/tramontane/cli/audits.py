@@ -21,7 +21,8 @@ from tramontane.audit.kept import KeptAudits
 from tramontane.audit.run import Plan, Report, audit
 from tramontane.audit.suites.all import SUITES
 from tramontane.audit.summary import comparison_told, flipped_items, head_of, summary_of
-from tramontane.cli.audit import described, notes_at_hand, subject_of
+from tramontane.cli.audit import described
+from tramontane.cli.audited import notes_at_hand, subject_of
 from tramontane.cli.parts import Parts
 from tramontane.errors import AuditError
 from tramontane.server.audits import FindingBody

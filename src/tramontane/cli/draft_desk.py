@@ -7,7 +7,7 @@ from typing import Any
 from tramontane.cli.parts import Parts
 from tramontane.errors import NotFound, RequestError
 from tramontane.library.drafts import DraftHead, StoredDraft
-from tramontane.library.whereabouts import Whereabouts
+from tramontane.library.whereabouts import Readings, Whereabouts
 from tramontane.server.drafts import Kept, OutlineBody, ReviseBody, WriteBody
 from tramontane.writing.draft import write
 from tramontane.writing.draft_export import as_html, as_markdown, one_line
@@ -106,13 +106,18 @@ class RealDrafts:
             "version": kept.version,
             "versions": kept.versions,
             "sections": draft.sections,
-            "where": {str(source.number): self.where(source) for source in draft.sources},
+            "where": {str(number): where for number, where in self.where(draft).items()},
         }
 
-    def where(self, source: Source) -> Whereabouts:
+    def where(self, draft: Draft) -> dict[int, Whereabouts]:
+        """Returns where each source is now, by its number."""
+        with Readings() as readings:
+            return {source.number: self.where_is(source, readings) for source in draft.sources}
+
+    def where_is(self, source: Source, readings: Readings) -> Whereabouts:
         """Returns where a source is now; gone, where its collection has left the library."""
         try:
-            return self.parts.library.whereabouts(source)
+            return self.parts.library.whereabouts(source, readings)
         except NotFound:
             remark = f"the collection {source.collection!r} is no longer in the library"
             return Whereabouts("gone", source.path, None, remark=remark)
@@ -159,7 +164,7 @@ class RealDrafts:
 
     def html(self, draft_id: int) -> tuple[str, str]:
         draft = draft_of(self.kept.open(draft_id))
-        files = {source.number: self.where(source).file for source in draft.sources}
+        files = {number: where.file for number, where in self.where(draft).items()}
         links = {number: file.as_uri() for number, file in files.items() if file}
         return f"{file_name(draft.task)}.html", as_html(draft, links)
 

@@ -12,7 +12,6 @@ from tramontane.audit.run import Plan
 from tramontane.audit.suites.all import chosen
 from tramontane.audit.swap import GENDER
 from tramontane.checkpoint.pull import pull
-from tramontane.cli.audit import RAISED_BY, learn_swapped, raise_threshold, raised_told
 from tramontane.cli.audits import estimate_of, result_of, run_kept
 from tramontane.cli.experts import add_verified
 from tramontane.cli.learn import learn_and_place
@@ -26,6 +25,7 @@ from tramontane.cli.overlap import (
 )
 from tramontane.cli.parts import Parts
 from tramontane.cli.plan import plan_of
+from tramontane.cli.remedies import RAISED_BY, learn_swapped, raise_threshold, raised_told
 from tramontane.cli.start import check_base
 from tramontane.errors import AuditError, RequestError
 from tramontane.experts.overlap import ADVICE

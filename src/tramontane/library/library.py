@@ -9,6 +9,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from tramontane.library.search import Searcher, rarity
 from tramontane.library.support_labels import PassagePlace, SupportLabels, text_hash
 from tramontane.library.support_promises import SupportPromises
 from tramontane.library.sync import Place, sync, tidy
-from tramontane.library.whereabouts import Cited, Whereabouts, whereabouts
+from tramontane.library.whereabouts import Cited, Readings, Whereabouts, whereabouts
 from tramontane.notes.folder import read_bytes, why_no_folder
 from tramontane.notes.reader import UnreadableError
 from tramontane.notes.sentences import Sentence, split_sentences
@@ -238,10 +239,11 @@ class Library:
         except UnreadableError:
             return False
 
-    def whereabouts(self, cited: Cited) -> Whereabouts:
+    def whereabouts(self, cited: Cited, readings: Readings | None = None) -> Whereabouts:
         """Returns where a hit or source is now: its note may have changed, moved or gone since.
 
-        Raises NotFound when its collection is no longer in the library.
+        With `readings`, a file that several are looked for in is read once. Raises NotFound when
+        its collection is no longer in the library.
         """
         with self._database.reading() as db:
             collection_id, folder = _find(db, cited.collection)
@@ -258,7 +260,8 @@ class Library:
                 )
                 return [path for (path,) in rows]
 
-        return whereabouts(cited, folder, stored, holding)
+        with nullcontext(readings) if readings is not None else Readings() as notes:
+            return whereabouts(cited, folder, stored, holding, notes)
 
     def day_over(self, hit: Hit, start: int = 0) -> str | None:
         """Returns the day that a sentence of a hit, which begins at `start`, is of.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tramontane.errors import NotesError
+from tramontane.notes.apart import Apart
 from tramontane.notes.folder import list_folder, read_bytes
 from tramontane.notes.note import Note
 from tramontane.notes.reader import UnreadableError, ending_of, is_document, read_note
@@ -67,6 +68,33 @@ class Whereabouts:
     is_same: bool = True
 
 
+class Readings:
+    """Notes as the files are now, each read once, however many sources lie in it.
+
+    PDFs and the like are read in one process, which ends with the `with` block.
+    """
+
+    def __init__(self):
+        self._apart = Apart()
+        self._notes: dict[tuple[str, str], Note | None] = {}
+
+    def __enter__(self) -> "Readings":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._apart.close()
+
+    def note(self, path: str, data: bytes) -> Note | None:
+        """Returns the note these bytes are, None when they are none."""
+        key = (path, _sha256(data))
+        if key not in self._notes:
+            try:
+                self._notes[key] = read_note(path, data, self._apart)
+            except UnreadableError:
+                self._notes[key] = None
+        return self._notes[key]
+
+
 # Returns the paths of the notes known that hold a text, as the library read them.
 Holding = Callable[[str], Sequence[str]]
 
@@ -75,16 +103,17 @@ def whereabouts(
     cited: Cited,
     folder: Path,
     stored: Sequence[tuple[str, str]],
-    holding: Holding = lambda text: (),
+    holding: Holding,
+    readings: Readings,
 ) -> Whereabouts:
     """Returns where `cited` is below `folder`; `stored` are (path, sha256) of the notes known."""
     data = _bytes_of(folder, cited.path)
     if data is not None:
         if _sha256(data) == cited.note_sha256:
             return _as_it_was(cited, folder, cited.path, "current", None)
-        if found := _found_in(cited, folder, cited.path, data, "changed"):
+        if found := _found_in(cited, folder, cited.path, data, "changed", readings):
             return found
-    if moved := _moved(cited, folder, stored, holding):
+    if moved := _moved(cited, folder, stored, holding, readings):
         return moved
     if data is not None:
         remark = "this note has changed since, and the passage is no longer in it"
@@ -93,7 +122,11 @@ def whereabouts(
 
 
 def _moved(
-    cited: Cited, folder: Path, stored: Sequence[tuple[str, str]], holding: Holding
+    cited: Cited,
+    folder: Path,
+    stored: Sequence[tuple[str, str]],
+    holding: Holding,
+    readings: Readings,
 ) -> Whereabouts | None:
     """Looks where the same bytes are now, then where the passage is: as it was, then edited.
 
@@ -116,7 +149,7 @@ def _moved(
         data = _bytes_of(folder, path)
         if data is None or not (path in known or is_document(path) or _is_likely(cited, data)):
             continue
-        found = _found_in(cited, folder, path, data, "moved")
+        found = _found_in(cited, folder, path, data, "moved", readings)
         if found and found.is_same:
             return found
         if path not in known and _sha256(data) not in known_sha256:
@@ -154,10 +187,11 @@ def _is_likely(cited: Cited, data: bytes) -> bool:
     )
 
 
-def _found_in(cited: Cited, folder: Path, path: str, data: bytes, state: str) -> Whereabouts | None:
-    try:
-        note = read_note(path, data)
-    except UnreadableError:
+def _found_in(
+    cited: Cited, folder: Path, path: str, data: bytes, state: str, readings: Readings
+) -> Whereabouts | None:
+    note = readings.note(path, data)
+    if note is None:
         return None
     where = _place_of(cited, note, SAME_ELSEWHERE if state == "moved" else SAME_PASSAGE)
     if where is None:

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -161,11 +162,13 @@ class Writer:
             )
             if is_honest:
                 quotable = [
-                    self.quotation(quotation, numbers[quotation.hit], experts)
+                    quotation_of(quotation, numbers[quotation.hit])
                     for quotation in found[:NUM_QUOTABLE]
                     if quotation.hit in numbers
                 ]
-                prose = honest(prose, sources, quotable)
+                prose = honest(
+                    prose, sources, lambda: quotable, partial(self.heard_beside, experts=experts)
+                )
             said = ""
             for event in prose:
                 num_tokens += 1
@@ -175,10 +178,10 @@ class Writer:
             # Honesty mode has put quotations where they are needed.
             for quotation in () if is_honest else chosen:
                 if overlap(quotation.text, [said]).share < ALREADY_SAID:
-                    yield self.quotation(quotation, numbers[quotation.hit], experts)
+                    yield self.heard(quotation_of(quotation, numbers[quotation.hit]), experts)
         else:
             for quotation in chosen:
-                yield self.quotation(quotation, numbers[quotation.hit], experts)
+                yield self.heard(quotation_of(quotation, numbers[quotation.hit]), experts)
             if with_voice and experts:
                 yield from self.voices_in_quotations([q.text for q in chosen], experts)
             if own_words:
@@ -214,23 +217,23 @@ class Writer:
     def gains(self, asked: Question, texts: Sequence[str]) -> list[Gain]:
         return question_gains(self.engine(), self.tokenizer(), asked.text, texts)
 
-    def quotation(
-        self, quotation: Quotation, number: int, experts: Sequence[ExpertInPlace]
-    ) -> Sentence:
-        shares = None
-        if experts:
-            shares = shares_in(self.engine(), self.tokenizer(), quotation.text, experts)
-        return Sentence(
-            quotation.text,
-            "quotation",
-            number,
-            quotation.first_line,
-            quotation.last_line,
-            overlap=1.0,
-            mark="supported",
-            shares=shares,
-            day=quotation.day,
-        )
+    def heard(self, quotation: Sentence, experts: Sequence[ExpertInPlace]) -> Sentence:
+        """Returns a quotation with what the experts carry of it."""
+        if not experts:
+            return quotation
+        shares = shares_in(self.engine(), self.tokenizer(), quotation.text, experts)
+        return replace(quotation, shares=shares)
+
+    def heard_beside(self, quotation: Sentence, experts: Sequence[ExpertInPlace]) -> Sentence:
+        """Returns the same while an answer is being written, which must not end for it.
+
+        That answer may take all the room there is, or go on with an expert withdrawn since; then
+        nobody is heard in the quotation.
+        """
+        try:
+            return self.heard(quotation, experts)
+        except RequestError:
+            return quotation
 
     def own_words(
         self, question: str, sources: Sequence[Source], experts: Sequence[ExpertInPlace]
@@ -346,6 +349,19 @@ def choose(found: Sequence[Quotation]) -> list[Quotation]:
     """Returns the sentences to show: the best, and others that come near it."""
     least = found[0].score * NEAR_BEST
     return [quotation for quotation in found[:MAX_QUOTATIONS] if quotation.score >= least]
+
+
+def quotation_of(quotation: Quotation, number: int) -> Sentence:
+    return Sentence(
+        quotation.text,
+        "quotation",
+        number,
+        quotation.first_line,
+        quotation.last_line,
+        overlap=1.0,
+        mark="supported",
+        day=quotation.day,
+    )
 
 
 def in_order(chosen: Sequence[Quotation]) -> list[int]:

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
-from tramontane.writing.answer import Writer
+from tramontane.writing.answer import Writer, quotation_of
 from tramontane.writing.events import (
     Abstained,
     Done,
@@ -70,15 +71,19 @@ def write(
                     num_told += 1
                 yield event
             continue
-        quotations = quoted(writer, task, part, words_each, experts)
-        if not quotations and not writer.can_write:
-            continue  # a passage of headings alone
-        yield heading
         if writer.can_write:
+            yield heading
             prose = written(writer, task, part, shape, words_each, experts, with_memory=False)
-            yield from honest(prose, part.sources, quotations)
-        else:
-            yield from quotations
+            yield from honest(
+                prose,
+                part.sources,
+                partial(quoted, writer, task, part, words_each),
+                partial(writer.heard_beside, experts=experts),
+            )
+        elif quotations := quoted(writer, task, part, words_each):
+            yield heading
+            yield from (writer.heard(quotation, experts) for quotation in quotations)
+        # else a passage of headings alone
     yield Done(time.monotonic() - began, 0)
 
 
@@ -100,9 +105,7 @@ def written(
         yield event
 
 
-def quoted(
-    writer: Writer, task: str, part: Section, words: int, experts: Sequence[ExpertInPlace]
-) -> list[Sentence]:
+def quoted(writer: Writer, task: str, part: Section, words: int) -> list[Sentence]:
     """Returns the sentences of a note that say most to the task, in its own order, which reads
     best."""
     asked = Question(task, writer.library.rarity)
@@ -110,10 +113,7 @@ def quoted(
     # A row of a table says nothing without its head.
     best = up_to(words, [quotation for quotation in found if not quotation.text.startswith("|")])
     best.sort(key=lambda q: (part.hits[q.hit].first_line, q.start))
-    return [
-        writer.quotation(quotation, part.sources[quotation.hit].number, experts)
-        for quotation in best
-    ]
+    return [quotation_of(quotation, part.sources[quotation.hit].number) for quotation in best]
 
 
 def up_to(words: int, found: Sequence[Quotation]) -> list[Quotation]:

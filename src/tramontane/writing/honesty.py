@@ -5,8 +5,9 @@ stands in its place, or a note that something was kept back. What is copied is s
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 from tramontane.writing.events import FromMemory, Sentence, Source, Voiced, Withheld
 from tramontane.writing.overlap import overlap
@@ -24,13 +25,16 @@ WORD = re.compile(r"\w+(?:['’.,:/-]\w+)*")
 def honest(
     written: Iterator[Sentence | Voiced | FromMemory],
     sources: Sequence[Source],
-    quotable: Sequence[Sentence],
+    quotable: Callable[[], Sequence[Sentence]] = tuple,
+    heard: Callable[[Sentence], Sentence] = lambda quotation: quotation,
 ) -> Iterator[Sentence | Withheld | Voiced | FromMemory]:
     """Yields one event for each sentence written, then voices, but none of a sentence kept back.
 
-    `quotable` are quotations of the sources, the best for what was asked first. Where everything
+    `quotable` returns quotations of the sources, the best for what was asked first; it is called
+    once, and only if a sentence is kept back. `heard` completes one that is shown. Where everything
     was kept back and nothing stands instead, the best of them ends the answer.
     """
+    quotations = cache(lambda: [*quotable()])
     shown: set[str] = set()
     kept_back: set[int] = set()
     place = 0
@@ -41,16 +45,17 @@ def honest(
             continue
         if event.mark == Verdict.UNSUPPORTED:
             kept_back.add(place)
-            event = Withheld(instead_of(event.text, quotable, shown))
-            if event.instead:
-                shown.add(event.instead.text)
+            instead = instead_of(event.text, quotations(), shown)
+            if instead:
+                shown.add(instead.text)
+            event = Withheld(instead and heard(instead))
         else:
             event = with_copies_told(event, sources)
             shown.add(event.text)
         yield event
         place += 1
-    if not shown and quotable:
-        yield quotable[0]
+    if not shown and quotations():
+        yield heard(quotations()[0])
 
 
 def instead_of(text: str, quotable: Sequence[Sentence], shown: set[str]) -> Sentence | None:
