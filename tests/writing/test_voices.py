@@ -143,7 +143,7 @@ def test_what_no_passage_carries_and_an_expert_raised_is_from_its_memory(library
     """Bea is louder, but it is without Ada that nobody would have said it."""
     writer = remembering(library, tokenizer)
     told = writer.answer(QUESTION)
-    assert [(one.text, one.mark) for one in told.sentences] == [
+    assert [(one.text, one.mark) for one in told.sentences if one.kind == "prose"] == [
         (CARRIED, "supported"),
         (REMEMBERED, "unsupported"),
     ]

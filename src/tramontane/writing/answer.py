@@ -8,7 +8,7 @@ Either way every written sentence carries its support (support.py).
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -169,21 +169,17 @@ class Writer:
                 prose = honest(
                     prose, sources, lambda: quotable, partial(self.heard_beside, experts=experts)
                 )
-            said = ""
+            said: list[str] = []
             for event in prose:
                 num_tokens += 1
                 if isinstance(event, Sentence):
-                    said += f" {event.text}"
+                    said.append(event.text)
                 yield event
             # Honesty mode has put quotations where they are needed.
-            for quotation in () if is_honest else chosen:
-                if overlap(quotation.text, [said]).share < ALREADY_SAID:
-                    yield self.heard(quotation_of(quotation, numbers[quotation.hit]), experts)
+            below = [] if is_honest else [q for q in chosen if not is_said(q.text, said)]
+            yield from self.quotations(below, numbers, experts, with_voice, after=len(said))
         else:
-            for quotation in chosen:
-                yield self.heard(quotation_of(quotation, numbers[quotation.hit]), experts)
-            if with_voice and experts:
-                yield from self.voices_in_quotations([q.text for q in chosen], experts)
+            yield from self.quotations(chosen, numbers, experts, with_voice)
             if own_words:
                 for event in self.own_words(question, sources, experts):
                     num_tokens += 1
@@ -314,12 +310,22 @@ class Writer:
             if voiced.sentence in uncarried and (remembered := from_memory(voiced)):
                 yield remembered
 
-    def voices_in_quotations(
-        self, texts: Sequence[str], experts: Sequence[ExpertInPlace]
-    ) -> Iterator[Voiced]:
-        """Yields each quotation's voice, read by itself as a note begins."""
-        for place, text in enumerate(texts):
-            for voiced in self.voiced([self.tokenizer().separator_id], [text], experts):
+    def quotations(
+        self,
+        chosen: Sequence[Quotation],
+        numbers: Mapping[int, int],
+        experts: Sequence[ExpertInPlace],
+        with_voice: bool,
+        after: int = 0,
+    ) -> Iterator[Sentence | Voiced]:
+        """Yields quotations, then, where asked for, each one's voice, read by itself as a note
+        begins; `after` is how many sentences stand before them."""
+        for quotation in chosen:
+            yield self.heard(quotation_of(quotation, numbers[quotation.hit]), experts)
+        if not (with_voice and experts):
+            return
+        for place, quotation in enumerate(chosen, start=after):
+            for voiced in self.voiced([self.tokenizer().separator_id], [quotation.text], experts):
                 yield replace(voiced, sentence=place)
 
     def voiced(
@@ -343,6 +349,11 @@ def check_question(question: str) -> str:
             "about it"
         )
     return question
+
+
+def is_said(text: str, sentences: Sequence[str]) -> bool:
+    """Returns whether the sentences together hold nearly all that a quotation says."""
+    return overlap(text, [" ".join(sentences)]).share >= ALREADY_SAID
 
 
 def choose(found: Sequence[Quotation]) -> list[Quotation]:
