@@ -40,8 +40,10 @@ from tramontane.experts.shelf import Shelf
 from tramontane.library.library import Library
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "experts"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "server"))
 
 from expert_makers import expert, random_tensors
+from first_visit import Stranger
 
 PROMPT_TOKENS, NEW_TOKENS = 128, 64
 SOAK_CLIENTS, SOAK_NEW = 64, 48
@@ -50,6 +52,9 @@ MEGABYTE = 1e6
 # Of the expert that is withdrawn and restored while everything is killed.
 EXPERT, EXPERT_WIDTH, LAYERS = "kept", 64, range(20, 30)
 START_SECONDS = 120
+# How a stranger goes about it: a look before each act, and letters typed one after the other.
+LOOK_SECONDS, LETTERS_PER_SECOND = 3.0, 5.0
+FIRST_QUESTION = "What depth of hole does each leek drop into?"
 # A learning first reads the public text and the notes; this long even on one busy core.
 SECONDS_TO_READ = 3600
 
@@ -64,13 +69,14 @@ class Sizes:
     soak_seconds: float
     kills: int
     paints: int
+    visits: int
     asks_while_learning: int
     # Which notes.
     learnt: str
 
 
-FULL = Sizes(3, 8, 4, 600, 100, 11, 12, "recipes-public-domain")
-SHORT = Sizes(1, 2, 1, 15, 4, 3, 3, "policies-basecamp")
+FULL = Sizes(3, 8, 4, 600, 100, 11, 5, 12, "recipes-public-domain")
+SHORT = Sizes(1, 2, 1, 15, 4, 3, 1, 3, "policies-basecamp")
 
 
 @dataclass
@@ -337,6 +343,52 @@ class Bench:
             )
         ]
 
+    def first_visit(self) -> list[Claim]:
+        """A stranger opens the page of a new home, adds a folder of notes and asks about them."""
+        from playwright.sync_api import sync_playwright
+
+        found = shutil.which("chromium") or shutil.which("google-chrome")
+        times, waits, num_acts = [], [], 0
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+            for number in range(self.sizes.visits):
+                home = self.home / f"visit-{number}"
+                notes = copy_of_notes(home / "Allotment")
+                server = start(home, self.model, self.threads)
+                context = browser.new_context()
+                page, paces = context.new_page(), []
+
+                def pace(typed: str, paces: list[float] = paces) -> None:
+                    paces.append(LOOK_SECONDS + len(typed) / LETTERS_PER_SECOND)
+                    time.sleep(paces[-1])
+
+                stranger = Stranger(page, pace)
+                began = time.monotonic()
+                page.goto(server.address)
+                stranger.add_folder(notes)
+                stranger.ask(FIRST_QUESTION)
+                stranger.read()
+                times.append(time.monotonic() - began)
+                waits.append(times[-1] - sum(paces))
+                num_acts = len(stranger.acts)
+                context.close()
+                server.process.send_signal(signal.SIGTERM)
+                server.process.wait(30)
+            browser.close()
+        return [
+            Claim(
+                "first_visit_s",
+                round(statistics.median(waits), 1),
+                None,
+                round(statistics.median(times), 1),
+                len(times),
+                f"s from opening the page to an answer with its sources: {num_acts} acts, each "
+                f"after a look of {LOOK_SECONDS:.0f} s, {LETTERS_PER_SECOND:.0f} letters typed a "
+                "second; ours is what of it was waiting for the page; the slowest visit "
+                f"{max(times):.1f}",
+            )
+        ]
+
     def while_learning(self) -> list[Claim]:
         """One client's answers alone, and while an expert is learnt in the job's process."""
         home = self.home / "learning"
@@ -511,6 +563,7 @@ def main() -> None:
         "soak": Bench.soak,
         "kills": Bench.kills,
         "paint": Bench.paint,
+        "visit": Bench.first_visit,
         "learning": Bench.while_learning,
     }
     parser.add_argument("--part", nargs="+", choices=parts, default=list(parts))

@@ -1,6 +1,7 @@
 """What comes in wrong is told in words, and nothing half-written stays."""
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 WITHOUT_TORCH = """
@@ -126,6 +128,48 @@ def test_too_few_notes_teach_nothing(tramontane, folder, smollm2_path):
     base = ("--base", smollm2_path.stem)
     assert "too few" in tramontane.fails(*base, "learn", folder)
     assert tramontane.json(*base, "experts", "ls") == []
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_the_middle_of_a_prompt_ends_it_and_leaves_all_whole(tramontane, smollm2_path):
+    tramontane.works("pull", smollm2_path)
+    base = ("--base", smollm2_path.stem)
+    # Repacks the weights, which are then there; and says what stands before any reply.
+    tramontane.works(*base, "chat", "--max-tokens", "1", stdin="Hello\n")
+    used = children_seconds()
+    heading = tramontane.works(*base, "chat", stdin="")
+    opening_seconds = children_seconds() - used
+    reply = tramontane.works(*base, "chat", "--max-tokens", "4", stdin="Hello\n")
+    before = files_below(tramontane.home)
+    command = [sys.executable, "-m", "tramontane.cli.main", "--home", str(tramontane.home), *base]
+    reading = subprocess.Popen(
+        [*command, "chat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        reading.stdin.write("tell me more " * 2400 + "\n")
+        reading.stdin.flush()
+        # Nobody says when the prompt begins; what it takes, opening the base doesn't.
+        process = psutil.Process(reading.pid)
+        while reading.poll() is None and sum(process.cpu_times()[:2]) < opening_seconds + 1:
+            time.sleep(0.01)
+    finally:
+        reading.send_signal(signal.SIGINT)
+        said, told = reading.communicate(timeout=60)
+    assert reading.returncode == 130, told
+    assert said == heading, "it had begun to reply"
+    assert told.split() == "stopped; what was there before is whole".split()
+    assert files_below(tramontane.home) == before
+    assert tramontane.works(*base, "chat", "--max-tokens", "4", stdin="Hello\n") == reply
+
+
+def children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.slow

@@ -75,7 +75,6 @@ def kept_draft(desk, folder: Path) -> int:
 @pytest.mark.slow
 def test_from_a_folder_to_an_exported_page(page, desk, folder: Path):
     page.goto(f"{page.home}#/notes")
-    page.get_by_text("Use my own folder").click()
     page.get_by_label("Folder", exact=True).fill(str(folder))
     expect(page.get_by_label("Name of the collection")).to_have_value("allotment")
     page.get_by_role("button", name="Add this folder").click()

@@ -29,7 +29,7 @@ class AddFolder extends HTMLElement {
     this.state = make("div", { class: "sync", "aria-live": "polite" });
     clear(
       this,
-      make(
+      (this.form = make(
         "details",
         { class: "own-folder" },
         make("summary", {}, "Use my own folder"),
@@ -48,8 +48,17 @@ class AddFolder extends HTMLElement {
           this.button,
         ),
         this.state,
-      ),
+      )),
     );
+    this.room.addEventListener("change", () => this.offer());
+    this.offer();
+  }
+
+  // In an empty library it is the one thing to do.
+  offer() {
+    if (this.isOffered || !this.room.status) return;
+    this.isOffered = true;
+    this.form.open = !this.room.collections.length;
   }
 
   suggestName() {
@@ -81,6 +90,7 @@ class AddFolder extends HTMLElement {
           clear(
             this.state,
             make("p", {}, `“${body.name}” is ready: ${sentenceOf(data, DID)}`),
+            make("p", {}, make("a", { href: "#/ask" }, "Ask your notes")),
             reportLists(data, DID),
           );
           this.folder.value = this.name_.value = "";
