@@ -11,9 +11,12 @@ FUZZ_SECONDS ?= 600
 
 # torch goes first and by name: asked for loosely, pip takes the build with gigabytes of CUDA.
 $(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard src/tramontane/native/*.cpp src/tramontane/native/*.h src/tramontane/native/*/*)
+	@echo "Setting up $(VENV): about five minutes, once"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
-	$(PIP) -e '.[learn]'
+	@echo "1 of 2: PyTorch"
+	@$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+	@echo "2 of 2: tramontane, its native code compiled"
+	@$(PIP) -e '.[learn]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
