@@ -134,6 +134,8 @@ def tramontane(home: Path, *arguments: object, cwd: Path | None = None) -> str:
 
 def agreement(arguments: argparse.Namespace, home: Path) -> list[Claim]:
     python = arguments.lm_eval or Path(sys.executable)
+    if json.loads(tramontane(home, "experts", "ls", "--json")):
+        sys.exit(f"{home}: agreement is measured on the base alone; name a home without experts")
     parts = Parts(load_settings(home=home, threads=arguments.threads))
     scorer = Scorer(parts.new_engine(), parts.tokenizer, [])
     with tempfile.TemporaryDirectory() as work:
