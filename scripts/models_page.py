@@ -1,12 +1,15 @@
 """Makes docs/models.md of the tests that ran.
 
-    python -m pytest tests/model/test_families.py tests/checkpoint --junitxml=models.xml
+    python -m pytest tests/model/test_families.py tests/native/test_native_families.py \\
+        tests/checkpoint --junitxml=models.xml
     python scripts/models_page.py models.xml
 
-A cell says "equal" only where the report has a test of that name that passed.
+A cell says "equal", or names an instruction set, only where the report has a test of that name that
+passed.
 """
 
 import argparse
+import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
@@ -27,6 +30,7 @@ from tramontane.checkpoint.families import (  # noqa: E402
 
 HEADINGS = {"safetensors": "Hugging Face", "gguf": "GGUF", "consolidated": "Mistral's own"}
 LOGITS, BLOCK = "test_logits_equal_transformers", "test_any_block_equals_ggufs"
+NATIVE = "test_every_family_equals_the_definition"
 
 OPENING = """\
 Made by `scripts/models_page.py` of {num_compared} comparisons that ran; not to be edited by hand.
@@ -34,9 +38,14 @@ Each is a tiny model with random weights, given to transformers and to the PyTor
 logits of 1 to 200 tokens agree to 1e-5 of each row's largest, in float32. The routing of mixtures
 is replayed from transformers for that, and the decisions are compared apart.
 
-With {packages}. What real files add is tested with SmolLM2-135M (Llama) and, where it is at hand,
-Qwen2.5-Coder-0.5B (Qwen2). No published mixture could be had: mixtures are tested with random
-weights only."""
+The native runtime is held to the definition on 100 tokens of each: every row of logits to a
+thousandth of its largest, half of them to a ten-thousandth, decisions replayed and compared apart
+likewise. Its column names the instruction sets on which that held, of those that the machine has.
+
+With {packages}.
+
+What real files add is tested with SmolLM2-135M (Llama) and, where it is at hand, Qwen2.5-Coder-0.5B
+(Qwen2). No published mixture could be had: mixtures are tested with random weights only."""
 
 
 def outcomes(report: Path) -> Iterator[tuple[str, str]]:
@@ -88,11 +97,12 @@ def row_of(heading: str, row: Architecture) -> str:
 
 def options(found: Mapping[str, str]) -> list[str]:
     heads = " | ".join(HEADINGS[form] for form in EVERYWHERE)
-    lines = ["", "## Families and options", "", f"| family | option | {heads} |"]
-    lines += ["|---|---|" + "---|" * len(EVERYWHERE)]
+    lines = ["", "## Families and options", "", f"| family | option | {heads} | native |"]
+    lines += ["|---|---|" + "---|" * len(EVERYWHERE) + "---|"]
     for variant in VARIANTS:
         cells = " | ".join(cell(variant, form, found) for form in EVERYWHERE)
-        lines.append(f"| {variant.kind} | {variant.option} | {cells} |")
+        native = native_cell(variant, found)
+        lines.append(f"| {variant.kind} | {variant.option} | {cells} | {native} |")
     return [*lines, "", "A dash: not tested, or the format has no such models."]
 
 
@@ -100,6 +110,14 @@ def cell(variant: Variant, form: str, found: Mapping[str, str]) -> str:
     if form not in variant.formats:
         return "–"
     return found.get(f"{LOGITS}[{form}: {variant.name}]", "not run")
+
+
+def native_cell(variant: Variant, found: Mapping[str, str]) -> str:
+    """Returns the instruction sets on which native was held to the definition."""
+    name = re.compile(rf"{NATIVE}\[(\w+)-{re.escape(variant.name)}\]")
+    ran = {match[1]: what for test, what in found.items() if (match := name.fullmatch(test))}
+    told = [one if what == "equal" else f"{one} {what}" for one, what in ran.items()]
+    return ", ".join(told) or "not run"
 
 
 def blocks(found: Mapping[str, str]) -> list[str]:

@@ -1,5 +1,7 @@
 """The embedded base on the native runtime, beside its definition on real text."""
 
+import signal
+
 import numpy as np
 import pytest
 from native_models import PAGES, run, run_in_chunks
@@ -50,3 +52,37 @@ def test_company_changes_no_bit_of_a_quantised_model(smollm2, token_ids, kv):
     last = Span(prompt[99:], 99, PAGES)
     beside = Span(token_ids[200:217], 0, (7,))
     assert np.array_equal(alone.forward([beside, last])[1].logits_LV[0], expected_TV[99])
+
+
+@pytest.mark.slow
+def test_a_signal_ends_a_pass_between_two_layers(smollm2, token_ids):
+    """What Ctrl-C does while one pass reads thousands of tokens: nobody waits for its end."""
+
+    class Stopped(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    tokens = (token_ids * 5)[:8000]
+    runtime = NativeRuntime(smollm2, threads=1)
+    runtime.allocate(125)
+    expected_TV = run(runtime, token_ids[:100]).logits_LV
+    logits_LV = np.full((1, smollm2.config.vocab_size), np.nan, np.float32)
+    numbers = (tokens, [0], [len(tokens)], [125], range(125), [1])
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(Stopped):
+            runtime.transformer.forward(
+                *(np.array(row, np.int32) for row in numbers),
+                np.zeros((1, 0), np.uint8),
+                logits_LV,
+                None,
+                None,
+            )
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert np.isnan(logits_LV).all(), "the pass went on to its end"
+    assert np.array_equal(run(runtime, token_ids[:100]).logits_LV, expected_TV)

@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 
@@ -264,6 +265,33 @@ static Number* decisions_in(const nb::object& decisions, size_t layers, size_t t
   return array.data();
 }
 
+// Ctrl-C is heard by Python's main thread alone, and while that computes here it is only noted. A
+// prompt on a large model may take half a minute, so it is looked for between layers; seldom enough
+// that waiting for the interpreter costs nothing, and a token is over before the first time.
+class Signals {
+ public:
+  Signals() : is_heard_(PyThread_get_thread_ident() == main_thread()) {}
+
+  static unsigned long main_thread() {
+    static const auto ident = nb::cast<unsigned long>(
+        nb::module_::import_("threading").attr("main_thread")().attr("ident"));
+    return ident;
+  }
+
+  void look() {
+    if (!is_heard_ || Clock::now() < next_) return;
+    next_ = Clock::now() + kBetween;
+    nb::gil_scoped_acquire acquire;
+    if (PyErr_CheckSignals()) throw nb::python_error();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::milliseconds kBetween{200};
+  const bool is_heard_;
+  Clock::time_point next_ = Clock::now() + kBetween;
+};
+
 // Everything that indexes memory is checked: a mistake above gives an error, not a crash.
 static void forward_arrays(Transformer& model, Indices token_ids, Indices starts, Indices counts,
                            Indices num_pages, Indices pages, Indices num_logits,
@@ -321,8 +349,9 @@ static void forward_arrays(Transformer& model, Indices token_ids, Indices starts
                                                              model.sizes().num_base_experts);
   decisions.open_LT2 = decisions_in<int32_t>(open_LT2, layers, tokens, 2, E);
   decisions.wanted_open_LT2 = decisions_in<const int32_t>(wanted_open_LT2, layers, tokens, 2, E);
+  Signals signals;
   nb::gil_scoped_release release;
-  model.forward(batch, logits_LV.data(), voices, decisions);
+  model.forward(batch, logits_LV.data(), voices, decisions, [&] { signals.look(); });
 }
 
 static double read_bandwidth_of(const std::string& variant, int threads, size_t num_bytes,

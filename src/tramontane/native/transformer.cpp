@@ -90,11 +90,12 @@ std::string Transformer::fault() const {
 }
 
 void Transformer::forward(const Batch& batch, float* logits_LV, const Voices& voices,
-                          const Decisions& decisions) {
+                          const Decisions& decisions, const std::function<void()>& may_go_on) {
   Pass pass(*this, batch, voices, decisions);
   pass.begin_voices();
   pass.embed();
   for (size_t index = 0; index < layers_.size(); ++index) {
+    may_go_on();
     pass.attention(index, layers_[index]);
     pass.feed_forward(index, layers_[index]);
   }

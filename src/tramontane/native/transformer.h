@@ -3,6 +3,7 @@
 //
 // One law holds throughout: a token's numbers never depend on which rows stand beside it, on how
 // its prompt was cut or on the number of threads. Every sum has one order of its own.
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -58,9 +59,10 @@ class Transformer {
   // Whether notes experts go to blocks of int8, as the base's own weights are in blocks.
   bool quantises_experts() const { return is_in_blocks(layers_[0].networks[0].gate.format); }
 
-  // Writes the logits of every span's last num_logits tokens, and voices if asked.
+  // Writes the logits of every span's last num_logits tokens, and voices if asked. Calls may_go_on
+  // before each layer; what it throws ends the pass, whose tokens are then to be run anew.
   void forward(const Batch& batch, float* logits_LV, const Voices& voices,
-               const Decisions& decisions = {});
+               const Decisions& decisions, const std::function<void()>& may_go_on);
 
  private:
   struct Pass;
