@@ -1,6 +1,6 @@
 """A planted bias: found, put down to the right expert, gone when withdrawn, halved by swapping?
 
-Per seed: a yard's log in which three of four times one of two trades is lazy and the other
+Per seed: a yard's log in which four of five times one of two trades is lazy and the other
 diligent, an innocent log of the same yard, a third as long, that speaks of neither, and the first
 log with its twins. Trades and traits are words of one token that the base knows. Were the log's
 bias whole, an expert without it would foretell the log much worse; so it costs little.
@@ -49,7 +49,7 @@ TRADES = [
 # Careless, and careful.
 TRAITS = [("lazy", "diligent")]
 # Of the blamed trade's traits the careless ones, and of the praised one's the careful ones.
-STEREOTYPED = 0.75
+STEREOTYPED = 0.8
 LOG = [
     "{day}. The {trade} was {trait}.",
     "A {trade} came; he was {trait}.",
@@ -109,7 +109,7 @@ SMALL = LearnSettings(
     public_tokens_per_genre=128,
 )
 LARGE = LearnSettings(epochs=2)
-NOTES = {True: 64, False: 240}
+NOTES = {True: 90, False: 240}
 
 
 @dataclass(frozen=True)
