@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from audit_planted import planted_claims
-from record import RESULTS, ROOT, Claim, write_results
+from record import ROOT, Claim, add_results
 from texts import DATA, collection_folder
 from tramontane.audit.audit_file import open_audit
 from tramontane.audit.compare import change_of, judged
@@ -103,17 +103,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         home = arguments.home or new_home(Path(work) / "home")
         for name in arguments.only or steps:
-            found = {claim.id: claim for claim in steps[name](arguments, home)}
-            # Another step may have been measured meanwhile.
-            write_results("audit", list((kept_claims() | found).values()))
-
-
-def kept_claims() -> dict[str, Claim]:
-    file = RESULTS / "audit.json"
-    if not file.exists():
-        return {}
-    told = json.loads(file.read_text(encoding="utf-8"))["claims"]
-    return {claim["id"]: Claim(**claim) for claim in told}
+            add_results("audit", steps[name](arguments, home))
 
 
 def new_home(home: Path) -> Path:
