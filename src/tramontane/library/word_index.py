@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import chain
 
 import numpy as np
 
@@ -128,15 +127,15 @@ class WordIndex:
 def occurrences(db: sqlite3.Connection, stem: str) -> np.ndarray:
     """Returns passage id, column and offset of each occurrence, as one number.
 
-    SQLite makes one number of them: three columns of Python's objects would take twice as long.
+    SQLite hands them over as one text: as rows they would take four times as long.
     """
-    rows = db.execute(
-        f"SELECT ((doc * {len(COLUMN_WEIGHTS)} + CASE col WHEN 'title' THEN 0 WHEN 'heading' "
-        f"THEN 1 ELSE 2 END) << {OFFSET_BITS}) + {AHEAD} + offset "
+    (listed,) = db.execute(
+        f"SELECT group_concat(((doc * {len(COLUMN_WEIGHTS)} + CASE col WHEN 'title' THEN 0 "
+        f"WHEN 'heading' THEN 1 ELSE 2 END) << {OFFSET_BITS}) + {AHEAD} + offset) "
         "FROM occurrences WHERE term = ?",
         (stem,),
-    )
-    return np.fromiter(chain.from_iterable(rows), np.int64)
+    ).fetchone()
+    return np.fromstring(listed or "", np.int64, sep=",")
 
 
 def lengths_of(sizes: Sequence[bytes]) -> np.ndarray:
