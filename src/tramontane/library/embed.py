@@ -25,6 +25,7 @@ class WordLlamaEmbedder:
 
     def __init__(self):
         self._model = None
+        self._widened: tuple[np.ndarray, np.ndarray] | None = None
         self._loading = threading.Lock()
 
     def __call__(self, texts: list[str]) -> np.ndarray:
@@ -44,11 +45,8 @@ class WordLlamaEmbedder:
 
     def pooled(self, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Returns one unit row for each text, of all their tokens one after the other."""
-        embedding, _ = self._loaded()
-        # Each of the tokens that occur is widened once.
-        known, nth_known = np.unique(tokens, return_inverse=True)
-        states = embedding[known].astype(np.float32)[nth_known]
-        rows = np.zeros((len(lengths), embedding.shape[1]), np.float32)
+        states = self._wide(tokens)
+        rows = np.zeros((len(lengths), states.shape[1]), np.float32)
         end = 0
         for row, length in zip(rows, lengths.tolist(), strict=True):
             begin, end = end, end + length
@@ -58,6 +56,17 @@ class WordLlamaEmbedder:
                 row /= np.float32(length)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         return rows / np.maximum(norms, 1e-12)
+
+    def _wide(self, tokens: np.ndarray) -> np.ndarray:
+        """Returns the tokens' vectors in float32; each is widened once and kept."""
+        embedding, _ = self._loaded()
+        if self._widened is None:
+            self._widened = np.zeros(embedding.shape, np.float32), np.zeros(len(embedding), bool)
+        rows, is_there = self._widened
+        new = np.unique(tokens[~is_there[tokens]])
+        rows[new] = embedding[new]
+        is_there[new] = True  # after the row: another thread may be reading
+        return rows[tokens]
 
     def num_tokens(self, texts: list[str]) -> list[int]:
         """Returns how many of its own tokens each text has; one without any has no vector."""
