@@ -114,13 +114,13 @@ def learn_and_place(
     return record
 
 
-def learning_modules() -> None:
-    """Raises BackendUnavailable where torch is not installed."""
+def learning_modules(task: str = "learning") -> None:
+    """Raises BackendUnavailable where torch, which a task needs, is not installed."""
     try:
         import tramontane.experts.learn  # noqa: F401
     except ImportError as error:
         raise BackendUnavailable(
-            f"learning needs torch, which is not installed here ({error}); install it with "
+            f"{task} needs torch, which is not installed here ({error}); install it with "
             '`pip install "tramontane[learn]"` (on Linux without a GPU, PyTorch\'s CPU build first)'
         ) from None
 

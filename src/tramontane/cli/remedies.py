@@ -10,11 +10,10 @@ from tramontane.audit.finding import findings_in, reproduce
 from tramontane.audit.run import Report
 from tramontane.audit.swap import GENDER, Pairs, read_pairs, with_twins
 from tramontane.cli.audited import quoting, subject_of
-from tramontane.cli.learn import show_proof
+from tramontane.cli.learn import learning_modules, show_proof
 from tramontane.cli.output import AsJson, say, say_json
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter
-from tramontane.errors import BackendUnavailable
 from tramontane.experts.shelf import ExpertRecord
 from tramontane.notes.folder import read_folder
 
@@ -115,13 +114,9 @@ def learn_swapped(
     parts: Parts, name: str, new_name: str, pairs: Pairs, max_tokens: int, report: Report
 ) -> ExpertRecord:
     """Puts the expert learnt from a collection's notes and their twins on the shelf."""
-    try:
-        from tramontane.experts.learn import LearnSettings, learn
-    except ImportError as error:
-        raise BackendUnavailable(
-            f"learning needs torch, which is not installed here ({error}); install it with "
-            '`pip install "tramontane[learn]"`'
-        ) from None
+    learning_modules()
+    from tramontane.experts.learn import LearnSettings, learn
+
     collection = parts.library.collection(name)
     expert = learn(
         with_twins(read_folder(collection.folder).notes, pairs),
@@ -142,13 +137,9 @@ def raise_threshold(
     parts: Parts, name: str, by: float, new_name: str, report: Report
 ) -> ExpertRecord:
     """Puts an expert whose gates open less often than `name`'s on the shelf."""
-    try:
-        from tramontane.experts.threshold import with_raised_threshold
-    except ImportError as error:
-        raise BackendUnavailable(
-            f"raising a threshold needs torch, which is not installed here ({error}); install it "
-            'with `pip install "tramontane[learn]"`'
-        ) from None
+    learning_modules("raising a threshold")
+    from tramontane.experts.threshold import with_raised_threshold
+
     expert = parts.shelf.read(parts.shelf.find(name))
     collection = parts.library.collection(name)
     raised = with_raised_threshold(

@@ -88,8 +88,9 @@ class Searcher:
         with self.database.reading() as db:
             state = self._state_now(db)
             allowed = _allowed(db, state, filters)
+            vector = self.embed([question])[0] if self.embed else None
             by_words = self._by_words(db, state, question, allowed)
-            by_vectors = self._by_vectors(state, question, allowed)
+            by_vectors = self._by_vectors(state, vector, allowed)
             word_ranks, vector_ranks = _ranks(by_words), _ranks(by_vectors)
             scores: dict[int, float] = {}
             for ranks, weight in ((word_ranks, WORDS_WEIGHT), (vector_ranks, VECTORS_WEIGHT)):
@@ -110,19 +111,21 @@ class Searcher:
                     )
                 )
                 sentences.append(packed)
-        hits[:NUM_RERANKED] = self._reranked(
-            question, hits[:NUM_RERANKED], sentences[:NUM_RERANKED]
-        )
+        if vector is not None:
+            best, rest = hits[:NUM_RERANKED], hits[NUM_RERANKED:]
+            hits = [*self._reranked(vector, best, sentences[:NUM_RERANKED]), *rest]
         return hits[:limit]
 
-    def _reranked(self, question: str, hits: list[Hit], sentences: list[bytes | None]) -> list[Hit]:
+    def _reranked(
+        self, vector: np.ndarray, hits: list[Hit], sentences: list[bytes | None]
+    ) -> list[Hit]:
         """Returns hits by words, passage vector and nearest sentence; scores begin at 1 above.
 
-        `sentences` are what is kept of each hit's.
+        `vector` is the question's, `sentences` are what is kept of each hit's.
         """
-        if self.embed is None or not hits:
+        if not hits:
             return hits
-        nearest = dict(enumerate(self._nearest(question, hits, sentences)))
+        nearest = dict(enumerate(self._nearest(vector, hits, sentences)))
         by_sentence = _ranks(nearest)
         reranked = []
         for owner, hit in enumerate(hits):
@@ -133,7 +136,7 @@ class Searcher:
         return sorted(reranked, key=place_of)
 
     def _nearest(
-        self, question: str, hits: list[Hit], sentences: list[bytes | None]
+        self, vector: np.ndarray, hits: list[Hit], sentences: list[bytes | None]
     ) -> list[float]:
         """Returns the likeness of each hit's nearest sentence to the question; -1 without any."""
         if isinstance(self.embed, TokenEmbedder):
@@ -150,7 +153,7 @@ class Searcher:
             texts = [sentence_texts(hit.title, hit.text) for hit in hits]
             rows = self.embed([text for of_hit in texts for text in of_hit])
             counts = [len(of_hit) for of_hit in texts]
-        likeness = np.round(rows @ self.embed([question])[0], 5)
+        likeness = np.round(rows @ vector, 5)
         ends = np.cumsum(counts)
         return [
             float(likeness[end - count : end].max(initial=-1.0))
@@ -166,13 +169,10 @@ class Searcher:
         return _best(places, np.round(scores[places], 6))
 
     def _by_vectors(
-        self, state: State, question: str, allowed: np.ndarray | None
+        self, state: State, vector: np.ndarray | None, allowed: np.ndarray | None
     ) -> dict[int, float]:
         """Returns the best places by vectors, each with its likeness."""
-        if self.embed is None or not len(state.rows):
-            return {}
-        vector = self.embed([question])[0]
-        if not vector.any():
+        if vector is None or not vector.any() or not len(state.rows):
             return {}
         # Rounded, because the same row may differ in its last bits at another place in a matrix.
         similarities, places = np.round(state.rows @ vector, 5), state.vector_places

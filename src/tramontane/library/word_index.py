@@ -13,12 +13,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 
 import numpy as np
 
 TOKENIZER = "porter unicode61 remove_diacritics 2"  # as the index has it
 COLUMN_WEIGHTS = {"title": 3.0, "heading": 2.0, "text": 1.0}
+COLUMN_NUMBER = " ".join(f"WHEN '{name}' THEN {at}" for at, name in enumerate(COLUMN_WEIGHTS))
 # Of the formula, as FTS5 has them.
 SATURATION, LENGTH_PART, LEAST_RARITY = 1.2, 0.75, 1e-6
 # 12 bytes each.
@@ -58,7 +59,10 @@ class Stemmer:
         return [tuple(stems) for stems in found.values()]
 
 
-STEMMER = Stemmer()
+@cache
+def stemmer() -> Stemmer:
+    """Returns the one that everything in this process shares."""
+    return Stemmer()
 
 
 class WordIndex:
@@ -85,7 +89,7 @@ class WordIndex:
     def scores(self, db: sqlite3.Connection, words: Sequence[str]) -> np.ndarray:
         """Returns (P,) float64: BM25 of any of these words, above 0 where one stands."""
         scores = np.zeros(len(self.lengths))
-        for stems in STEMMER.phrases(words):
+        for stems in stemmer().phrases(words):
             found = self.postings(db, stems)
             held = len(found.places)
             rarity = math.log((self.num_passages - held + 0.5) / (held + 0.5))
@@ -130,8 +134,8 @@ def occurrences(db: sqlite3.Connection, stem: str) -> np.ndarray:
     SQLite hands them over as one text: as rows they would take four times as long.
     """
     (listed,) = db.execute(
-        f"SELECT group_concat(((doc * {len(COLUMN_WEIGHTS)} + CASE col WHEN 'title' THEN 0 "
-        f"WHEN 'heading' THEN 1 ELSE 2 END) << {OFFSET_BITS}) + {AHEAD} + offset) "
+        f"SELECT group_concat(((doc * {len(COLUMN_WEIGHTS)} + CASE col {COLUMN_NUMBER} END) "
+        f"<< {OFFSET_BITS}) + {AHEAD} + offset) "
         "FROM occurrences WHERE term = ?",
         (stem,),
     ).fetchone()
