@@ -30,11 +30,11 @@ MESSAGES = [
 ]
 
 
-def quiet_expert(name: str, seed: int) -> Expert:
-    """Returns an expert of the embedded base's width, of the scale that learnt ones have."""
+def audible_expert(name: str, seed: int) -> Expert:
+    """Returns an expert of the embedded base that changes about every tenth token."""
     tensors = random_tensors(seed, layers=(20, 25, 29), width=64, model_width=576)
     for full_name in tensors:
-        tensors[full_name] *= 0.01 if full_name.endswith("down") else 0.05
+        tensors[full_name] *= 5.0 if full_name.endswith("down") else 0.05
     return expert(name, tensors)
 
 

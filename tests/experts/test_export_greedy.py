@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from expert_makers import expert, random_expert
-from export_makers import quiet_expert
+from expert_makers import random_expert
+from export_makers import audible_expert
 from llama_server import LlamaServer, serving
 
 from rows import allowed_error
@@ -103,15 +103,6 @@ def mixed(base: Checkpoint, experts: Sequence[Expert]) -> Mixed:
         alone_V = engine.logits_of([*prompt, *ours]).argmax(axis=1)
         assert alone_V[len(prompt) - 1 : -1].tolist() != ours, "experts must be heard"
     return Mixed(base, experts, engine, prompts, said)
-
-
-def audible_expert(name: str, seed: int) -> Expert:
-    """Returns an expert of the embedded base that changes about every tenth token."""
-    tensors = dict(quiet_expert(name, seed).tensors)
-    for full_name, numbers in tensors.items():
-        if full_name.endswith("down"):
-            tensors[full_name] = 500 * numbers
-    return expert(name, tensors)
 
 
 TINY, EMBEDDED = "tiny_llama", "smollm2"

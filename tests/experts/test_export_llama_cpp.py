@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from expert_makers import CONTEXT, canal_notes, expert, random_expert
-from export_makers import MESSAGES, quiet_expert
+from export_makers import MESSAGES, audible_expert
 from llama_server import serving
 
 from tramontane.checkpoint.checkpoint import Checkpoint
@@ -55,7 +55,7 @@ def test_texts_and_chats_give_the_same_tokens(base, tmp_path):
             assert server.tokenize(prompt) == tokenizer.encode_chat(MESSAGES)
 
 
-REAL = [quiet_expert(name, seed) for seed, name in enumerate("abc", start=1)]
+REAL = [audible_expert(name, seed) for seed, name in enumerate("abc", start=1)]
 PROMPTS = (
     "The three largest rivers of Europe are",
     "Once upon a time, a lock keeper and his dog",
@@ -70,7 +70,7 @@ def test_a_quantised_export_says_the_same_where_rounding_can_t_decide(smollm2, t
     assert export(tmp_path / "mixture.gguf", smollm2, REAL, runs=False).type == "Q4_1"
     made = Slots(smollm2, REAL, None)
     rounded = [expert(e.name, t) for e, t in zip(made.experts, made.as_written(), strict=True)]
-    tokenizer, num_clear = smollm2.tokenizer(), 0
+    tokenizer, num_clear, is_heard = smollm2.tokenizer(), 0, False
     with serving(tmp_path / "mixture.gguf") as server:
         for text in PROMPTS:
             prompt = tokenizer.encode(text)
@@ -78,11 +78,13 @@ def test_a_quantised_export_says_the_same_where_rounding_can_t_decide(smollm2, t
             wanted = logits_NV.argmax(axis=1).tolist()
             bound = noise_of_rounding(smollm2, prompt, wanted, rounded, logits_NV)
             clear = np.flatnonzero(top_two_margins(logits_NV) >= bound).tolist()
+            is_heard = is_heard or greedy(smollm2, prompt, []).argmax(axis=1).tolist() != wanted
             for place in clear:
                 assert server.greedy([*prompt, *wanted[:place]], 1) == wanted[place : place + 1]
             print(f"{text!r}: {len(clear)} of {NUM_NEW} tokens have margins above {bound:.2f}")
             num_clear += len(clear)
         assert num_clear >= NUM_NEW
+        assert is_heard
         chat = server.rendered_chat(MESSAGES)
         assert server.tokenize(chat) == tokenizer.encode_chat(MESSAGES)
 

@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from expert_makers import CONTEXT, canal_notes, expert, random_expert
-from export_makers import MESSAGES, chatty_llama, quiet_expert
+from export_makers import MESSAGES, audible_expert, chatty_llama
 
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tramontane.engine.engine import Engine
@@ -161,7 +162,7 @@ def test_a_wrong_row_changes_the_tokens(tiny_llama, tmp_path):
 def test_the_embedded_base_says_the_same_in_transformers(smollm2, tmp_path):
     from transformers import AutoTokenizer
 
-    experts = [quiet_expert("one", 1)]
+    experts = [audible_expert("one", 1)]
     assert export(tmp_path / "folder", smollm2, experts, runs=False).type == "BF16"
     # What bfloat16 rounded is held to the base with the same numbers rounded.
     slots = Slots(smollm2, experts, "BF16")
@@ -169,11 +170,15 @@ def test_the_embedded_base_says_the_same_in_transformers(smollm2, tmp_path):
     engine = Engine(TorchRuntime(Rounded.of(slots)), max_tokens=CONTEXT)
     engine.add_expert(rounded[0].hash, rounded[0].tensors)
     model = reloaded(tmp_path / "folder")
+    heard = []
     for text in ("The three largest rivers of Europe are", "To bake a loaf of bread you need"):
         prompt = smollm2.tokenizer().encode(text)
         request = Request(tuple(prompt), 8, experts=(rounded[0].hash,))
         said = [token.token_id for token in engine.generate(request)]
         assert said == greedy_there(model, prompt, 8)
+        alone = [token.token_id for token in engine.generate(replace(request, experts=()))]
+        heard.append(said != alone)
+    assert any(heard)
     theirs = AutoTokenizer.from_pretrained(tmp_path / "folder")
     chat = theirs.apply_chat_template(MESSAGES, add_generation_prompt=True)
     assert list(chat["input_ids"]) == smollm2.tokenizer().encode_chat(MESSAGES)
