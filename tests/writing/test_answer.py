@@ -251,6 +251,18 @@ def assert_marked_by_support(sentences, sources) -> None:
             assert (sentence.first_line, sentence.last_line) == (named.first_line, named.last_line)
 
 
+def test_how_far_the_base_has_read_is_said_before_the_answer_begins(library, tokenizer):
+    told = []
+    writer = writer_that_says(library, tokenizer, "No.", report=lambda *so_far: told.append(so_far))
+    events = writer.ask(GARLIC_QUESTION)
+    assert isinstance(next(events), Sources)
+    num_told = len(told)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert told[-1][1] == told[-1][2] > 0
+    assert len(list(events)) > 0
+    assert len(told) == num_told
+
+
 def test_below_prose_stand_the_quotations_whose_words_it_hasnt_used(library, tokenizer):
     quoted = quoting(library).answer(GARLIC_QUESTION).sentences
     assert len(quoted) > 1

@@ -117,6 +117,15 @@ def test_gains_equal_their_slow_definition(tokenizer, question):
     assert is_idle(engine)
 
 
+def test_it_says_how_many_texts_were_read(tokenizer):
+    counts = []
+    texts = [f"Passage {number}." for number in range(7)]
+    question_gains(talking_engine(tokenizer), tokenizer, FIVE[0], texts, counts.append)
+    assert counts == sorted(counts)
+    assert len(counts) > 1
+    assert counts[-1] == len(texts)
+
+
 def test_no_expert_is_in_place_while_the_base_reads(tokenizer):
     engine = talking_engine(tokenizer)
     question_gains(engine, tokenizer, FIVE[0], TEXTS)

@@ -1,6 +1,7 @@
 """ask, chat: answers from the notes, and talk with the model itself."""
 
 import sys
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from tramontane.cli.notes import place_in
 from tramontane.cli.output import AsJson, say, say_json, say_piece
 from tramontane.cli.parts import Parts, opened
+from tramontane.cli.progress import Reporter
 from tramontane.engine.request import Sampling
 from tramontane.errors import NotFound, PromptTooLong
 from tramontane.writing.events import (
@@ -82,15 +84,18 @@ def ask(
         if own_words:
             parts.checkpoint  # noqa: B018  a missing base is told before the answer begins
         answer, show = Answer(question), Screen()
-        for event in parts.writer().ask(
-            question,
-            collections=collection,
-            since=since,
-            until=until,
-            own_words=own_words,
-            with_voice=voice,
-            is_honest=honest,
-        ):
+        with Reporter(is_quiet=as_json) as report:
+            events = parts.writer(report=report).ask(
+                question,
+                collections=collection,
+                since=since,
+                until=until,
+                own_words=own_words,
+                with_voice=voice,
+                is_honest=honest,
+            )
+            first = next(events)
+        for event in chain([first], events):
             answer.take(event)
             if not as_json:
                 show(event)

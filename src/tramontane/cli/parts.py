@@ -20,7 +20,7 @@ from tramontane.library.embed import WordLlamaEmbedder, word_llama
 from tramontane.library.library import Library
 from tramontane.settings import Settings, load_settings
 from tramontane.tokenizer.tokenizer import Tokenizer
-from tramontane.writing.answer import Writer
+from tramontane.writing.answer import Report, Writer
 from tramontane.writing.speak import ExpertInPlace
 from tramontane.writing.writers_check import CheckResult, known_check
 
@@ -122,8 +122,11 @@ class Parts:
         """Returns the base's writer's check, or None when it was never run."""
         return known_check(self.checks_folder, self.checkpoint.sha256)
 
-    def writer(self, experts: Sequence[ExpertInPlace] | None = None) -> Writer:
-        """Returns a writer; `experts` None means those of the mixture in use."""
+    def writer(
+        self, experts: Sequence[ExpertInPlace] | None = None, report: Report = lambda *_: None
+    ) -> Writer:
+        """Returns a writer; `experts` None means those of the mixture in use. `report` is told how
+        far the base has read before an answer begins."""
         if experts is None:
             experts = self.voices()
         check = self.check() if self.has_base else None
@@ -135,6 +138,7 @@ class Parts:
             lambda: experts,
             reads=self.has_base,
             can_write=bool(check and check.passed),
+            report=report,
         )
 
     @property

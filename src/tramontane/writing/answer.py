@@ -60,6 +60,8 @@ from tramontane.writing.voices import (
     voices_in,
 )
 
+Report = Callable[[str, int, int], None]
+
 NUM_HITS = 6
 MAX_QUOTATIONS = 3
 # Sentences that may stand in the place of one that was kept back.
@@ -90,12 +92,14 @@ class Writer:
         *,
         reads: bool = True,
         can_write: bool = False,
+        report: Report = lambda *_: None,
     ):
         """`engine` and `tokenizer` are called when a base is first needed. With `reads` false none
-        is: sentences are then chosen by words and vectors alone."""
+        is: sentences are then chosen by words and vectors alone. `report(stage, done, total)` says
+        how far the base has read before an answer begins."""
         self.library, self.embed = library, embed
         self.engine, self.tokenizer, self.experts = engine, tokenizer, experts
-        self.reads, self.can_write = reads, can_write
+        self.reads, self.can_write, self.report = reads, can_write, report
 
     def answer(self, question: str, **options) -> Answer:
         """Returns the whole answer; see `ask`."""
@@ -197,7 +201,9 @@ class Writer:
             hits = list(hits[:NUM_HITS])
             found = candidates(asked, hits, self.library, self.embed)
             return hits, found, weigh_evidence(asked, hits)
-        gains = self.gains(asked, [f"{hit.title}\n{hit.text}" for hit in hits])
+        total = len(hits) + NUM_READ
+        gains = self.gains(asked, [f"{hit.title}\n{hit.text}" for hit in hits], 0, total)
+        num_read = len(hits)
         hits, gains = map(list, zip(*ranked_by_gain(hits, gains), strict=True))
         evidence = with_gains(weigh_evidence(asked, hits), asked, gains)
         hits = hits[:NUM_HITS]
@@ -205,13 +211,20 @@ class Writer:
         if not found:
             return hits, found, evidence
         texts = [f"{hits[quotation.hit].title}: {quotation.text}" for quotation in found]
-        found = weighed_by_gain(found, self.gains(asked, texts))
+        found = weighed_by_gain(found, self.gains(asked, texts, num_read, num_read + len(texts)))
         day = self.library.day_over(hits[found[0].hit], found[0].start)
         fit = asked.fits(found[0].text, day)
         return hits, found, replace(evidence, fit=fit)
 
-    def gains(self, asked: Question, texts: Sequence[str]) -> list[Gain]:
-        return question_gains(self.engine(), self.tokenizer(), asked.text, texts)
+    def gains(self, asked: Question, texts: Sequence[str], before: int, total: int) -> list[Gain]:
+        """Returns each text's gain; `before` of the `total` that will be read were read before."""
+        return question_gains(
+            self.engine(),
+            self.tokenizer(),
+            asked.text,
+            texts,
+            lambda read: self.report("reading notes", before + read, total),
+        )
 
     def heard(self, quotation: Sentence, experts: Sequence[ExpertInPlace]) -> Sentence:
         """Returns a quotation with what the experts carry of it."""

@@ -9,7 +9,7 @@ than none, by 4 nats to one base and by 14 to another.
 T tokens of the question.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ SAYS_NOTHING = (
     "Notes\nA few lines that somebody wrote down one day, so as to have them at hand when they are "
     "wanted. There is nothing more to say here."
 )
+# Texts read in one go, after which is said how many were.
+READ_AT_ONCE = 3
 # One word's gain counts between these, in nats: a rare name repeated gains 20 and says no more.
 LEAST_GAIN, MOST_GAIN = -2.0, 4.0
 
@@ -47,16 +49,27 @@ class Gain:
 
 
 def question_gains(
-    engine: Engine, tokenizer: Tokenizer, question: str, texts: Sequence[str]
+    engine: Engine,
+    tokenizer: Tokenizer,
+    question: str,
+    texts: Sequence[str],
+    report: Callable[[int], None] = lambda _: None,
 ) -> list[Gain]:
-    """Returns each text's gain for the question; the base reads alone, no expert in place."""
+    """Returns each text's gain for the question; the base reads alone, no expert in place.
+
+    `report(read)` is called with how many texts have been read.
+    """
     asked = tokenizer.encode(f" {question}")
     prefixes = [f"{text}\n\n{LEADING}" for text in (SAYS_NOTHING, *texts)]
     sequences = []
     for prefix in prefixes:
         ids = [tokenizer.separator_id, *tokenizer.encode(prefix)]
         sequences.append(([*ids, *asked], len(ids)))
-    without_T, *after = engine.score_many(sequences)
+    scores: list[np.ndarray] = []
+    while len(scores) < len(sequences):
+        scores += engine.score_many(sequences[len(scores) :][:READ_AT_ONCE])
+        report(len(scores) - 1)
+    without_T, *after = scores
     words = tokens_by_stem(tokenizer, question, asked)
     return [gain_of(after_T - without_T, words) for after_T in after]
 
