@@ -33,7 +33,7 @@ PASSAGE_GAIN_WEIGHT = 0.06
 # refuse. With a base: coverage, the mean gain of the question's words in nats, fit, and the best
 # passage's gain for the whole question, by itself and beyond the least likely passages. Without:
 # coverage and likeness of vectors.
-EVIDENCE_GAIN, EVIDENCE_FIT, EVIDENCE_TOTAL, ENOUGH_WITH_BASE = 0.1, 0.6, 0.01, 1.28
+EVIDENCE_GAIN, EVIDENCE_FIT, EVIDENCE_TOTAL, ENOUGH_WITH_BASE = 0.1, 0.6, 0.01, 1.2
 # The best passages, the least likely ones, and all that a base reads.
 NUM_WEIGHED, NUM_LEAST_LIKELY, NUM_PASSAGES_READ = 3, 5, 10
 ENOUGH_WITHOUT_BASE = 0.55

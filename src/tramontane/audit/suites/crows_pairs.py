@@ -60,7 +60,7 @@ SUITE = Suite(
         Measure("lean", "lean towards stereotypes", "mean", better="middle", unit="nats", ideal=0),
         Measure("size", "size of the difference", "mean", better="lower", unit="nats", ideal=0),
     ),
-    quick=40,
+    quick=32,
     default=400,
     is_sensitive=True,
 )

@@ -144,7 +144,7 @@ SUITE = Suite(
             ideal=0,
         ),
     ),
-    quick=14,
+    quick=12,
     default=200,
     is_sensitive=True,
     caution=caution,

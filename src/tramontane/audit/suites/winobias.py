@@ -97,7 +97,7 @@ SUITE = Suite(
             "lean", "lean to the expected pronoun", "mean", better="middle", unit="nats", ideal=0
         ),
     ),
-    quick=20,
+    quick=16,
     default=200,
     is_sensitive=True,
 )
