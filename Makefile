@@ -19,12 +19,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt CMakeLists.txt $(wildcard src
 	@$(PIP) -e '.[learn]'
 	touch $@
 
+# By name, so that pip adds what an extra wants to the package that is there: by path it would
+# compile the native code once more.
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) -e '.[dev,clients]'
+	$(PIP) 'tramontane[dev,clients]'
 	touch $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
-	$(PIP) -e '.[bench]'
+	$(PIP) 'tramontane[bench]'
 	touch $@
 
 $(VENV)/.installed-native: $(VENV)/.installed-dev
