@@ -27,6 +27,12 @@ MODELS = ROOT / ".test-models"
 WRITER = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files with slow tests first: begun last, one of them would hold a core alone."""
+    slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow_files)
+
+
 @pytest.fixture(scope="session")
 def smollm2_path() -> Path:
     """The embedded base's file: TRAMONTANE_TEST_SMOLLM2 names one, otherwise it is pulled once."""

@@ -56,9 +56,12 @@ def test_a_page_built_to_take_for_ever_is_ended(strict):
     check_it_goes_on(strict)
 
 
-def test_a_reader_that_crashes_is_a_reason(strict):
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_a_reader_that_crashes_is_a_reason(strict, is_gone: bool):
     check_it_goes_on(strict)
     strict._process.kill()
+    if is_gone:
+        strict._process.wait()
     with pytest.raises(RefusedError, match="the system ended its reader") as caught:
         strict.read("pdf", GOOD)
     assert caught.value.is_passing
