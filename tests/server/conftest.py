@@ -12,6 +12,7 @@ from fake_labels import FakeLabels
 from running_server import HOME, PORT, running
 from starlette.testclient import TestClient
 
+from tramontane.library.kept_copies import KeptCopies
 from tramontane.library.library import Library
 from tramontane.server.app import Access, make_app
 
@@ -26,6 +27,11 @@ def library(tmp_path: Path) -> Iterator[Library]:
     """Holds keys and chats where the desk's notes are fake."""
     with Library(tmp_path / "library.sqlite") as library:
         yield library
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> KeptCopies:
+    return KeptCopies(tmp_path / "dropped")
 
 
 @pytest.fixture
