@@ -57,16 +57,18 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(browser: Any, desk: FakeDesk, library: Library) -> Iterator[Any]:
+def visit(browser: Any, desk: FakeDesk, library: Library, copies: KeptCopies) -> Iterator[Any]:
     """Whatever the test did: the console is quiet, and no other host was asked for anything."""
     from browser_visit import PATIENCE_SECONDS, Visit
 
     jobs, audits, labels = FakeJobs(), FakeAudits(), FakeLabels()
-    with running(desk, jobs=jobs, audits=audits, labels=labels, chats=library.chats) as server:
+    with running(
+        desk, jobs=jobs, audits=audits, labels=labels, chats=library.chats, copies=copies
+    ) as server:
         context = browser.new_context(reduced_motion="reduce")
         page = context.new_page()
         page.set_default_timeout(PATIENCE_SECONDS * 1000)
-        visit = Visit(page, desk, jobs, audits, library.chats, labels, server)
+        visit = Visit(page, desk, jobs, audits, library.chats, labels, copies, server)
         page.on("console", lambda said: visit.complaints.append(f"{said.type}: {said.text}"))
         page.on("pageerror", lambda error: visit.complaints.append(f"error: {error}"))
         page.on("request", lambda request: visit.addresses.append(request.url))
