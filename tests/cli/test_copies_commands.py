@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
+from tramontane.cli.copies import sweep_copies
+from tramontane.cli.parts import Parts
 from tramontane.library.kept_copies import KeptCopies
+from tramontane.settings import Settings
 
 NOTE = "The heron stood on one leg.\n"
 
@@ -56,3 +59,17 @@ def test_doctor_says_how_much_is_kept(tramontane):
     assert (health["num_copies"], health["copied_bytes"]) == (1, len(NOTE))
     assert health["copies"] == os.fspath(tramontane.home / "dropped")
     assert "1 of dropped folders" in tramontane.works("--threads", "1", "doctor")
+
+
+def test_a_copy_that_a_job_waits_for_is_not_swept(tmp_path: Path):
+    parts = Parts(Settings(home=tmp_path))
+    folders = {name: drop(tmp_path, name) for name in ("waited", "done", "left")}
+    for name in ("waited", "done"):
+        job = parts.library.jobs.add("plan", {"folder": str(folders[name])}, "cores")
+        if name == "done":
+            parts.library.jobs.end(job.id, "done")
+    for folder in folders.values():
+        os.utime(folder, (0, 0))
+    sweep_copies(parts)
+    parts.close()
+    assert held(tmp_path) == ["waited"]

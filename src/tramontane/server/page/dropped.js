@@ -1,4 +1,4 @@
-// Folders that are dropped or chosen. A browser hides where they lie, unless their address is dragged
+// Folders that are dropped or chosen. A browser hides where they lie, unless an address is dragged
 // as text; so their files are read here and sent to the server, which keeps them.
 
 import { post, sendBytes, ServerError } from "/api.js";

@@ -92,6 +92,7 @@ class ChooseFolder extends HTMLElement {
     this.showProgress(name);
     const may = await get("/api/dropped", { name });
     const found = await read(may, signal);
+    signal.throwIfAborted();
     if (!found.files.length) {
       this.sayFault(`No notes were found in ${name}.`, this.leftOut(found.skipped));
       return;
