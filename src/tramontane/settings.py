@@ -79,6 +79,10 @@ class Settings(BaseModel):
         return self.home / "library.sqlite"
 
     @property
+    def dropped_folder(self) -> Path:
+        return self.home / "dropped"
+
+    @property
     def experts_folder(self) -> Path:
         return self.home / "experts"
 

@@ -25,7 +25,9 @@ from tramontane.cli.parts import Parts
 from tramontane.errors import Busy, DiskFull, NotFound
 from tramontane.experts.learn import learn
 from tramontane.library import forgetting as library_forgetting
+from tramontane.library import kept_copies
 from tramontane.library.database import Database
+from tramontane.library.kept_copies import KeptCopies
 from tramontane.notes.folder import read_folder
 from tramontane.server.chats import History
 from tramontane.server.drafts import Kept, WriteBody
@@ -71,11 +73,16 @@ def own_runs(folders: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def full_home(folders: Path, tiny_llama, tmp_path_factory) -> Path:
-    """A home that read and learnt both collections, was asked, and keeps jobs, logs and proofs."""
+    """A home that read and learnt both collections, was asked, and keeps jobs, logs and proofs.
+
+    Those of `canal` were dropped on the page, the first time in vain.
+    """
     home = tmp_path_factory.mktemp("full") / "home"
     parts = parts_in(home, tiny_llama)
+    drop(parts, folders / "canal", is_whole=False)
+    read = {"canal": drop(parts, folders / "canal"), "mill": folders / "mill"}
     for name in ("canal", "mill"):
-        add_and_sync(parts, name, folders / name, quiet)
+        add_and_sync(parts, name, read[name], quiet)
         learn_into(parts, name)
     withdraw_with_proof(parts, "canal")
     parts.shelf.restore("canal")
@@ -96,8 +103,23 @@ def full_home(folders: Path, tiny_llama, tmp_path_factory) -> Path:
         parts.library.jobs.end(job.id, "done")
     (home / "jobs").mkdir()
     (home / "jobs" / "cores.log").write_text(f"KeyError: {heron!r}\n")
+    parts.library.jobs.end(
+        parts.library.jobs.add("plan", {"folder": str(read["canal"])}, "cores").id, "done"
+    )
+    drop(parts, folders / "canal", is_whole=False)
     parts.close()
     return home
+
+
+def drop(parts: Parts, folder: Path, *, is_whole: bool = True) -> Path:
+    """Returns the copy that a dropped folder becomes, under another name; or its sender dies."""
+    arrival = parts.copies.begin("Water")
+    for file in sorted(folder.iterdir()):
+        arrival.put(file.name, file.read_bytes())
+    if is_whole:
+        return arrival.finish()[0].folder
+    os.close(arrival.handle)
+    return arrival.folder
 
 
 def parts_in(home: Path, base) -> Parts:
@@ -153,9 +175,18 @@ def leave_unfinished_learning(parts: Parts, name: str) -> None:
 def parts(full_home: Path, tiny_llama, tmp_path: Path):
     home = tmp_path / "home"
     shutil.copytree(full_home, home)
+    move_copies(home, full_home)
     parts = parts_in(home, tiny_llama)
     yield parts
     parts.close()
+
+
+def move_copies(home: Path, from_home: Path) -> None:
+    """Has the library of a copied home read from its own copies."""
+    with closing(sqlite3.connect(home / "library.sqlite")) as db, db:
+        for column in ("collections SET folder", "jobs SET arguments"):
+            place = column.rpartition(" ")[2]
+            db.execute(f"UPDATE {column} = replace({place}, ?, ?)", (f"{from_home}/", f"{home}/"))
 
 
 def assert_nothing_left(parts: Parts, own_runs: set[str]) -> None:
@@ -169,8 +200,10 @@ def assert_nothing_left(parts: Parts, own_runs: set[str]) -> None:
 
 def test_before_it_the_home_is_full_of_the_collection(parts, own_runs):
     found = runs_in(parts.settings.home, own_runs)
-    assert {"library.sqlite", "jobs/cores.log"} <= set(found)
+    assert {"library.sqlite", "jobs/cores.log", "dropped/Water/3.md"} <= set(found)
     assert len(found["library.sqlite"]) > 0.9 * len(own_runs)
+    assert any(name.startswith("dropped/.Water.") for name in found)
+    assert parts.library.collection("canal").folder == parts.copies.find("Water").folder
 
 
 def test_no_run_of_words_is_left_in_any_byte(parts, own_runs, folders):
@@ -178,7 +211,10 @@ def test_no_run_of_words_is_left_in_any_byte(parts, own_runs, folders):
     plan = preview(parts, "canal")
     done = forget(parts, "canal")
     assert_nothing_left(parts, own_runs)
-    assert (done.library.notes, done.library.jobs) == (60, 1)
+    assert (done.library.notes, done.library.jobs) == (60, 2)
+    assert [(copy.name, copy.num_files) for copy in done.copies] == [("Water", 60)]
+    assert done.copies == plan.copies
+    assert parts.copies.ls() == []
     of_mill, of_canal = parts.library.chats.ls()
     assert done.library.chats == bool(of_mill.forgotten) + 1
     assert of_canal.forgotten.sentences
@@ -253,6 +289,9 @@ STEPS = (
     (Database, "compact"),
     (Path, "write_bytes"),
     (Path, "unlink"),
+    (KeptCopies, "remove"),
+    (kept_copies, "remove_tree"),
+    (KeptCopies, "mend"),
 )
 
 
@@ -301,6 +340,30 @@ def test_a_job_at_work_on_it_is_told(parts):
     with pytest.raises(Busy, match="jobs cancel"):
         forget(parts, "canal")
     assert parts.library.collection("canal").num_notes == 60
+
+
+def test_a_copy_stays_while_another_collection_reads_it(parts, own_runs):
+    copy = parts.copies.find("Water")
+    add_and_sync(parts, "lock", copy.folder, quiet)
+    assert forget(parts, "canal").copies == ()
+    assert parts.copies.ls() == [copy]
+    assert [gone.name for gone in forget(parts, "lock").copies] == ["Water"]
+    assert runs_in(parts.settings.home, own_runs) == {}
+
+
+def test_a_copy_that_no_collection_read_goes_by_its_name(parts, own_runs):
+    copy = parts.copies.find("Water")
+    forget(parts, "canal")
+    arrival = parts.copies.begin(copy.name)
+    arrival.put("3.md", PASSWORDLIKE.format(n=3).encode())
+    arrival.finish()
+    job = parts.library.jobs.add("plan", {"folder": str(copy.folder)}, "cores")
+    parts.library.jobs.take_next("cores")
+    with pytest.raises(Busy, match=f"jobs cancel {job.id}"):
+        forget(parts, "water")
+    parts.library.jobs.end(job.id, "done")
+    assert [gone.name for gone in forget(parts, "water").copies] == ["Water"]
+    assert_nothing_left(parts, own_runs)
 
 
 def test_the_engine_lets_go_of_it_with_its_pages(parts):
@@ -357,6 +420,9 @@ def test_the_command_previews_asks_and_lists(parts, tiny_llama, own_runs):
     told = json.loads(plan.stdout)
     assert told["is_dry_run"]
     assert told["library"]["notes"] == 60
+    (copy,) = told["copies"]
+    assert Path(copy["folder"]) == home / "dropped" / "Water"
+    assert (copy["num_files"], copy["name"]) == (60, "Water")
     assert told["num_file_bytes"] == sum(Path(file).stat().st_size for file in told["files"])
     refused = run(home, base, "experts", "forget", "canal", stdin="n\n")
     assert refused.returncode == 130
@@ -364,6 +430,7 @@ def test_the_command_previews_asks_and_lists(parts, tiny_llama, own_runs):
     done = run(home, base, "experts", "forget", "canal", "--yes")
     assert done.returncode == 0, done.stderr
     assert "removed from the library: 60 notes" in done.stdout
+    assert f"removed: the copy {home / 'dropped' / 'Water'}, 60 files" in done.stdout
     assert "backups" in done.stdout
     assert_nothing_left(parts, own_runs)
     again = run(home, base, "experts", "forget", "canal", "--yes")

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from fake_audits import FakeAudits
@@ -11,6 +12,7 @@ from fake_labels import FakeLabels
 from running_server import Running
 
 from tramontane.library.chats import Chats
+from tramontane.library.kept_copies import KeptCopies
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
 expect = playwright.expect
@@ -31,6 +33,7 @@ class Visit:
     audits: FakeAudits
     chats: Chats
     labels: FakeLabels
+    copies: KeptCopies
     server: Running
     complaints: list[str] = field(default_factory=list)
     addresses: list[str] = field(default_factory=list)
@@ -48,6 +51,25 @@ class Visit:
 
     def named(self, role: str, name: str) -> "playwright.Locator":
         return self.page.get_by_role(role, name=name, exact=True)
+
+
+def drop(page: "playwright.Page", target: "playwright.Locator", *folders: Path) -> None:
+    """Drops folders on an element as a person does from a file manager."""
+    target.scroll_into_view_if_needed()
+    box = target.bounding_box()
+    files = [str(folder) for folder in folders]
+    devtools = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send(
+            "Input.dispatchDragEvent",
+            {
+                "type": kind,
+                "x": box["x"] + box["width"] / 2,
+                "y": box["y"] + box["height"] / 2,
+                "data": {"items": [], "files": files, "dragOperationsMask": 1},
+            },
+        )
+    devtools.detach()
 
 
 def forgive(visit: Visit, status: int) -> None:

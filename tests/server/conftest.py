@@ -12,6 +12,7 @@ from fake_labels import FakeLabels
 from running_server import HOME, PORT, running
 from starlette.testclient import TestClient
 
+from tramontane.library.kept_copies import KeptCopies
 from tramontane.library.library import Library
 from tramontane.server.app import Access, make_app
 
@@ -26,6 +27,11 @@ def library(tmp_path: Path) -> Iterator[Library]:
     """Holds keys and chats where the desk's notes are fake."""
     with Library(tmp_path / "library.sqlite") as library:
         yield library
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> KeptCopies:
+    return KeptCopies(tmp_path / "dropped")
 
 
 @pytest.fixture
@@ -51,16 +57,18 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(browser: Any, desk: FakeDesk, library: Library) -> Iterator[Any]:
+def visit(browser: Any, desk: FakeDesk, library: Library, copies: KeptCopies) -> Iterator[Any]:
     """Whatever the test did: the console is quiet, and no other host was asked for anything."""
     from browser_visit import PATIENCE_SECONDS, Visit
 
     jobs, audits, labels = FakeJobs(), FakeAudits(), FakeLabels()
-    with running(desk, jobs=jobs, audits=audits, labels=labels, chats=library.chats) as server:
+    with running(
+        desk, jobs=jobs, audits=audits, labels=labels, chats=library.chats, copies=copies
+    ) as server:
         context = browser.new_context(reduced_motion="reduce")
         page = context.new_page()
         page.set_default_timeout(PATIENCE_SECONDS * 1000)
-        visit = Visit(page, desk, jobs, audits, library.chats, labels, server)
+        visit = Visit(page, desk, jobs, audits, library.chats, labels, copies, server)
         page.on("console", lambda said: visit.complaints.append(f"{said.type}: {said.text}"))
         page.on("pageerror", lambda error: visit.complaints.append(f"error: {error}"))
         page.on("request", lambda request: visit.addresses.append(request.url))

@@ -171,6 +171,8 @@ class FakeDesk:
     def add_collection(
         self, name: str, folder: Path, report: Callable[[str, int, int], None]
     ) -> SyncReport:
+        if name in self.notes_of and self.folders[name] == folder:
+            return self.sync(name, report)
         if name in self.notes_of:
             raise LibraryError(f"there is a collection {name!r} already; choose another name")
         if folder.name == "empty":
@@ -382,6 +384,7 @@ class FakeDesk:
             "mixtures": ["default"],
             "files": [f"/experts/{name}.safetensors"],
             "num_file_bytes": 8_800_000,
+            "copies": [],
             "library": {"notes": 3, "passages": 9, "jobs": 1, "chats": 2},
             "out_of_reach": ["the folder of notes itself", "backups"],
         }

@@ -10,9 +10,10 @@ from fake_jobs import FakeJobs
 from running_server import HOME, PORT
 from starlette.testclient import TestClient
 
+from tramontane.library.kept_copies import KeptCopies
 from tramontane.library.library import Library
 from tramontane.server.app import Access, make_app
-from tramontane.server.guard import ASK_PATHS
+from tramontane.server.guard import ASK_PATHS, takes_bytes
 
 PROXY = "notes.example"
 # Everything that changes something, and a body it would take.
@@ -26,6 +27,10 @@ CHANGES = {
     "/api/jobs/1/resume": {},
     "/api/jobs/1/cancel": {},
     "/api/chats/clear": {},
+    "/api/dropped": {"name": "Canal"},
+    "/api/dropped/1/done": {},
+    "/api/dropped/1/cancel": {},
+    "/api/dropped/remove": {"name": "Canal"},
 }
 READS = ("/api/status", "/api/collections", "/api/notes?collection=garden", "/api/experts")
 
@@ -42,10 +47,17 @@ def jobs() -> FakeJobs:
 
 
 @pytest.fixture
-def guarded(desk: FakeDesk, library: Library, jobs: FakeJobs) -> Iterator[TestClient]:
+def copies(tmp_path: Path) -> KeptCopies:
+    return KeptCopies(tmp_path / "dropped")
+
+
+@pytest.fixture
+def guarded(
+    desk: FakeDesk, library: Library, jobs: FakeJobs, copies: KeptCopies
+) -> Iterator[TestClient]:
     """A server behind a reverse proxy: whoever comes needs a key."""
     access = Access(host="127.0.0.1", port=PORT, names=[PROXY], keys=library.keys, needs_key=True)
-    app = make_app(desk, access, jobs=jobs, chats=library.chats)
+    app = make_app(desk, access, jobs=jobs, chats=library.chats, copies=copies)
     with TestClient(app, base_url=HOME, raise_server_exceptions=False) as client:
         yield client
 
@@ -93,13 +105,24 @@ def test_an_ask_key_reads_and_asks_and_can_change_nothing(
     assert desk.cards["garden"].is_in_place
 
 
+def test_an_ask_key_sends_no_file(guarded: TestClient, library: Library, copies: KeptCopies):
+    _, key = library.keys.add("laptop", "ask")
+    kind = {"Content-Type": "application/octet-stream"}
+    for headers, status in ((bearing(key), 403), ({"X-Tramontane-Client": "a script"}, 401)):
+        answer = guarded.post("/api/dropped/1/file?path=a.md", content=b"a", headers=headers | kind)
+        assert answer.status_code == status
+    assert not copies.folder.exists()
+
+
 def test_a_path_added_later_is_closed_to_ask_keys(guarded: TestClient, library: Library):
     _, key = library.keys.add("laptop", "ask")
     routes = [route for route in guarded.app.routes if "POST" in (route.methods or ())]
     changing = [r.path for r in routes if r.path not in (*ASK_PATHS, "/api/sign-in")]
     assert len(changing) >= 6
     for path in changing:
-        answer = guarded.post(re.sub(r"{.*?}", "1", path), json={}, headers=bearing(key))
+        kind = "application/octet-stream" if takes_bytes(path) else "application/json"
+        headers = bearing(key) | {"Content-Type": kind}
+        answer = guarded.post(re.sub(r"{.*?}", "1", path), content=b"{}", headers=headers)
         assert answer.json()["error"]["kind"] == "NotAllowed", path
 
 

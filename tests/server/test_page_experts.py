@@ -33,6 +33,7 @@ def test_from_a_dropped_folder_to_an_expert(visit: Visit):
     )
     form.dispatch_event("drop", {"dataTransfer": drop})
     expect(page.get_by_label("Folder of notes")).to_have_value("/home/me/My Letters")
+    assert visit.copies.ls() == []
     page.get_by_label("Name of the expert").fill("letters")
     visit.named("button", "See the plan").click()
     plan = visit.named("region", "Plan")

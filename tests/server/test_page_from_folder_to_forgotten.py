@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser_visit import WIDE, expect
+from browser_visit import WIDE, drop, expect
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experts"))
 
@@ -72,17 +72,10 @@ def test_from_a_folder_to_an_expert_and_back(browser, address: str, folder: Path
     page.on("pageerror", lambda error: faults.append(str(error)))
 
     page.goto(f"{address}#/experts")
-    page.get_by_text("Learn an expert from a folder").click()
-    drop = page.evaluate_handle(
-        """(path) => {
-          const given = new DataTransfer();
-          given.setData("text/uri-list", `file://${path}`);
-          return given;
-        }""",
-        str(folder),
-    )
+    drop(page, page.get_by_text("Learn an expert from a folder"), folder)
     form = page.get_by_role("form", name="Learn an expert")
-    form.dispatch_event("drop", {"dataTransfer": drop})
+    expect(form.get_by_text(f"Canal is copied: {NUM_NOTES} files")).to_be_visible()
+    expect(page.get_by_label("Folder of notes")).to_have_value(str(home / "dropped" / "Canal"))
     expect(page.get_by_label("Name of the expert")).to_have_value("canal")
     form.get_by_text("More").click()
     page.get_by_label("Tokens to learn from at most").fill("6000")
@@ -109,12 +102,16 @@ def test_from_a_folder_to_an_expert_and_back(browser, address: str, folder: Path
     certificate = page.get_by_role("region", name="Certificate of withdrawal")
     expect(certificate).to_contain_text("Exact.")
 
+    assert len(list((home / "dropped" / "Canal").iterdir())) == NUM_NOTES
     page.get_by_role("button", name="Forget canal").click()
+    asked = page.get_by_role("dialog", name="Forget canal?")
+    expect(asked).to_contain_text(f"the copy {home}/dropped/Canal ({NUM_NOTES} files)")
     page.get_by_role("button", name="Forget for good").click()
     expect(page.get_by_role("article", name="canal")).to_have_count(0)
     context.close()
     expect.set_options(timeout=5_000)
     assert faults == []
-    assert list(home.rglob("canal*")) == []
-    assert b"eel trap" not in (home / "library.sqlite").read_bytes()
+    assert [path for path in home.rglob("*") if "canal" in path.name.lower()] == []
+    everything = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert b"eel trap" not in everything
     assert len(list(folder.iterdir())) == NUM_NOTES

@@ -16,6 +16,7 @@ from fake_model import FakeEmbedder, FakeModel
 from kept_drafts import garden_drafts
 from running_server import running
 
+from tramontane.library.kept_copies import KeptCopies
 from tramontane.library.library import Library
 from tramontane.server.limits import Limits
 
@@ -43,6 +44,7 @@ def address(library: Library, tmp_path: Path, garden: Path):
             labels=FakeLabels(),
             drafts=drafts,
             chats=library.chats,
+            copies=KeptCopies(tmp_path / "dropped"),
             # Ends the lines of jobs that go on for ever, and answers of a thousand tokens.
             limits=Limits(answer_seconds=2.0, default_new_tokens=8),
         ) as server,

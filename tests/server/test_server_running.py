@@ -42,6 +42,15 @@ def test_a_taken_port_is_named_with_what_to_try():
             listen("127.0.0.1", port)
 
 
+def test_what_is_sent_does_not_wait_for_more():
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_host_that_is_not_ours_is_named():
     with pytest.raises(ConfigError, match=r"no-such-host\.invalid"):
         listen("no-such-host.invalid", 0)

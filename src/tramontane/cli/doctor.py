@@ -37,6 +37,10 @@ class Health:
     library: Path
     # Nothing where there is no library yet.
     library_bytes: int | None
+    # Of dropped folders.
+    copies: Path
+    num_copies: int
+    copied_bytes: int
     models: Path
     bases: list[str]
     base: str
@@ -72,6 +76,9 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
         say("Library          none yet; `tramontane collections add FOLDER` makes it")
     else:
         say(f"Library          {health.library}, {size(health.library_bytes)}")
+    if health.num_copies:
+        held = f"{health.num_copies} of dropped folders, {size(health.copied_bytes)}"
+        say(f"Copies           {health.copies}, {held}")
     if health.bases:
         say(f"Models           {health.models}: {', '.join(health.bases)}")
     else:
@@ -83,7 +90,7 @@ def examine(parts: Parts) -> Health:
     """Returns what there is to know; measures for about two seconds."""
     settings = parts.settings
     variant = choose_variant(None)
-    library = settings.library_file
+    library, copies = settings.library_file, parts.copies.ls()
     return Health(
         variant=variant,
         reason=reason_for(variant),
@@ -96,6 +103,9 @@ def examine(parts: Parts) -> Health:
         home=settings.home,
         library=library,
         library_bytes=library.stat().st_size if library.is_file() else None,
+        copies=settings.dropped_folder,
+        num_copies=len(copies),
+        copied_bytes=sum(copy.num_bytes for copy in copies),
         models=settings.models_folder,
         bases=[record.name for record in parts.store.ls()],
         base=settings.base,

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tramontane.cli.copies import copies_of, remove_copies
 from tramontane.cli.output import AsJson, say, say_json
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import size
@@ -22,6 +23,7 @@ from tramontane.experts.look_alikes import forget_look_alikes
 from tramontane.experts.shelf import EXPERT_SUFFIX
 from tramontane.files import held_alone, write_whole
 from tramontane.library.forgetting import Traces
+from tramontane.library.kept_copies import KeptCopy
 
 OUT_OF_REACH = (
     "the folder of notes itself, which is yours and stays as it is",
@@ -34,18 +36,23 @@ OUT_OF_REACH = (
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What is, or would be, removed; counts and bytes of what the data folder held."""
+    """What is, or would be, removed; counts and bytes of what the data folder held.
+
+    `copies` are those kept of dropped folders, whose files aren't among `files`.
+    """
 
     name: str
     mixtures: tuple[str, ...]
     files: tuple[Path, ...]
     num_file_bytes: int
+    copies: tuple[KeptCopy, ...]
     library: Traces
     is_dry_run: bool
     out_of_reach: tuple[str, ...] = OUT_OF_REACH
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self) | {"files": [str(file) for file in self.files]}
+        copies = [asdict(copy) | {"folder": str(copy.folder)} for copy in self.copies]
+        return asdict(self) | {"files": [str(file) for file in self.files], "copies": copies}
 
 
 def forget_command(
@@ -82,7 +89,8 @@ def preview(parts: Parts, name: str) -> Forgotten:
     known = begun(parts, name)
     traces = parts.library.traces(name, known.get("folder", ""))
     files = files_of(parts, name)
-    if not files and traces.is_empty and not known:
+    copies = tuple(copies_of(parts, name, traces.folder))
+    if not files and not copies and traces.is_empty and not known:
         experts = {record.name for record in parts.shelf.ls()}
         names = sorted(experts | {c.name for c in parts.library.collections()})
         hint = f"there are: {', '.join(names)}" if names else "nothing was learnt or read yet"
@@ -90,7 +98,7 @@ def preview(parts: Parts, name: str) -> Forgotten:
     files = (*files, *log_files(parts))
     hashes = hashes_of(parts, name)
     mixtures = [m.name for m in parts.shelf.mixtures() if hashes & set(m.experts)]
-    return Forgotten(name, tuple(mixtures), files, bytes_of(files), traces, is_dry_run=True)
+    return Forgotten(name, tuple(mixtures), files, bytes_of(files), copies, traces, is_dry_run=True)
 
 
 def forget(parts: Parts, name: str) -> Forgotten:
@@ -102,12 +110,13 @@ def forget(parts: Parts, name: str) -> Forgotten:
     name, known = plan.name, begun(parts, plan.name)
     hashes = hashes_of(parts, name) | set(known.get("hashes", ()))
     note = {"name": name, "folder": plan.library.folder, "hashes": sorted(hashes)}
+    copied = [str(copy.folder) for copy in plan.copies]
     with ExitStack() as held:
         if running := [
             job
             for job in parts.library.jobs.ls(("running",))
             if job.arguments.get("name") == name
-            or job.arguments.get("folder") == plan.library.folder
+            or job.arguments.get("folder") in (plan.library.folder, *copied)
         ]:
             raise Busy(
                 f"job {running[0].id} is working on {name}; cancel it first "
@@ -124,6 +133,8 @@ def forget(parts: Parts, name: str) -> Forgotten:
             for folder in learning_folders(parts, name):
                 shutil.rmtree(folder)
             library = parts.library.forget(name, plan.library.folder)
+            remove_copies(parts, plan.copies)
+            parts.copies.mend()
             for log in log_files(parts):
                 log.write_bytes(b"")
         except DiskFull as error:
@@ -134,7 +145,9 @@ def forget(parts: Parts, name: str) -> Forgotten:
         lock.unlink()
         note_file(parts, name).unlink()
     gone = tuple(file for file in plan.files if not file.exists() or not file.stat().st_size)
-    return Forgotten(name, plan.mixtures, gone, plan.num_file_bytes, library, is_dry_run=False)
+    return Forgotten(
+        name, plan.mixtures, gone, plan.num_file_bytes, plan.copies, library, is_dry_run=False
+    )
 
 
 def full_name(parts: Parts, name: str) -> str:
@@ -206,6 +219,8 @@ def show(what: Forgotten) -> None:
         say(f"  {would}taken out of {', '.join(what.mixtures)}")
     for file in what.files:
         say(f"  {would}removed: {file}")
+    for copy in what.copies:
+        say(f"  {would}removed: the copy {copy.folder}, {copy.num_files} files")
     say(
         f"  {would}removed from the library: {library.notes} notes, {library.passages} passages, "
         f"{library.vectors} vectors, {library.jobs} jobs with {library.job_lines} lines, what "

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tramontane.cli.copies import copies_of, remove_copies
 from tramontane.cli.output import AsJson, say, say_json, say_table
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter
@@ -93,15 +94,24 @@ def remove(
 ) -> None:
     """Remove a collection from the library; its folder and its experts stay as they are.
 
+    The copy that was kept of a dropped folder goes too. Interrupted, the same command goes on.
+
     Example: tramontane collections rm mine
     """
     with opened(context.obj) as parts:
-        gone = parts.library.collection(name)
-        parts.library.remove_collection(name)
+        known = {collection.name: collection for collection in parts.library.collections()}
+        folder = known[name].folder if name in known else None
+        copies = copies_of(parts, name, str(folder or ""))
+        if folder or not copies:
+            parts.library.remove_collection(name)
+        remove_copies(parts, copies)
+    num_notes = known[name].num_notes if name in known else 0
     if as_json:
-        say_json({"removed": name, "notes": gone.num_notes})
+        say_json({"removed": name, "notes": num_notes, "copies": copies})
         return
-    say(f"{name}: {gone.num_notes} notes left the library; {gone.folder} is as it was")
+    stays = "" if folder in (None, *(copy.folder for copy in copies)) else f"{folder} is as it was"
+    gone = [f"the copy {copy.folder} is removed" for copy in copies]
+    say(f"{name}: {num_notes} notes left the library; {'; '.join(filter(None, [stays, *gone]))}")
 
 
 @notes_app.command("watch")

@@ -17,6 +17,7 @@ from tramontane.experts.expert_file import Expert
 from tramontane.experts.mixture import Mixture
 from tramontane.experts.shelf import Shelf
 from tramontane.library.embed import WordLlamaEmbedder, word_llama
+from tramontane.library.kept_copies import KeptCopies
 from tramontane.library.library import Library
 from tramontane.settings import Settings, load_settings
 from tramontane.tokenizer.tokenizer import Tokenizer
@@ -51,6 +52,10 @@ class Parts:
     @cached_property
     def library(self) -> Library:
         return Library(self.settings.library_file, self.embed)
+
+    @cached_property
+    def copies(self) -> KeptCopies:
+        return KeptCopies(self.settings.dropped_folder)
 
     @cached_property
     def shelf(self) -> Shelf:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tramontane.cli.audits import RealAudits
+from tramontane.cli.copies import sweep_copies
 from tramontane.cli.desk import RealDesk
 from tramontane.cli.draft_desk import RealDrafts
 from tramontane.cli.job_process import JobOffice, Workers
@@ -68,6 +69,7 @@ def serve_command(
             load_samples(parts)
         listener = listen(settings.host, settings.port)
         port = listener.getsockname()[1]
+        sweep_copies(parts)
         workers = Workers(parts.library.jobs, settings)
         app = make_app(
             RealDesk(parts),
@@ -80,6 +82,7 @@ def serve_command(
             chats=parts.library.chats,
             keeps_chats=settings.keeps_history,
             labels=RealLabels(parts),
+            copies=parts.copies,
             limits=Limits(
                 most_answers=settings.most_answers, answer_seconds=settings.answer_seconds
             ),

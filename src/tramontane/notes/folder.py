@@ -23,6 +23,7 @@ from tramontane.notes.reader import UnreadableError, is_document, read_note, why
 MAX_NOTE_BYTES = 20 * 1024 * 1024
 # Most bytes of a PDF or docx are pictures, which are not read.
 MAX_DOCUMENT_BYTES = 100 * 1024 * 1024
+MAX_FOLDERS = 100
 NUM_TRIES = 3
 # Some file systems count time in steps of two seconds.
 SETTLED_NS = 3_000_000_000
@@ -153,8 +154,8 @@ def _reason_to_skip(
         return "its name is not valid text; rename it"
     if entry.name.startswith("."):
         return "hidden"
-    if path.count("/") > 100:
-        return "nested deeper than 100 folders"
+    if path.count("/") > MAX_FOLDERS:
+        return f"nested deeper than {MAX_FOLDERS} folders"
     if entry.is_symlink():
         return _about_link(folder, path)
     for at, of_one_file in rules:
@@ -196,10 +197,9 @@ def read_bytes(folder: Path, path: str) -> bytes:
                 before = os.fstat(handle)
                 if not stat.S_ISREG(before.st_mode):
                     raise UnreadableError(Skipped(path, "not a regular file"))
-                most = MAX_DOCUMENT_BYTES if is_document(path) else MAX_NOTE_BYTES
-                if before.st_size > most:
-                    raise UnreadableError(Skipped(path, _too_large(before.st_size, most)))
-                data = file.read(most + 1)
+                if reason := why_too_large(path, before.st_size):
+                    raise UnreadableError(Skipped(path, reason))
+                data = file.read(before.st_size + 1)
                 after = os.fstat(handle)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
@@ -231,8 +231,11 @@ def _open_below(folder: Path, path: str) -> int:
         os.close(at)
 
 
-def _too_large(num_bytes: int, most: int) -> str:
-    size = 1024 * 1024
+def why_too_large(path: str, num_bytes: int) -> str | None:
+    """Returns why a file of so many bytes is no note, None when it may be one."""
+    most, size = MAX_DOCUMENT_BYTES if is_document(path) else MAX_NOTE_BYTES, 1024 * 1024
+    if num_bytes <= most:
+        return None
     return f"{num_bytes / size:.0f} MB, and such a note may have {most // size} MB; split it"
 
 

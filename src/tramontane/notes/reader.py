@@ -13,6 +13,7 @@ PLAIN_ENDINGS = frozenset({".txt", ".text", ".rst", ""})
 ORG_ENDINGS = frozenset({".org"})
 # Read in a process of their own.
 APART_ENDINGS = {".html": "html", ".htm": "html", ".xhtml": "html", ".pdf": "pdf", ".docx": "docx"}
+ENDINGS = MARKDOWN_ENDINGS | PLAIN_ENDINGS | ORG_ENDINGS | APART_ENDINGS.keys()
 DOCUMENT_MAGIC = {"pdf": b"%PDF-", "docx": b"PK"}
 MAX_LINES = 500_000
 
@@ -32,7 +33,7 @@ def ending_of(path: str) -> str:
 def why_no_kind(name: str) -> str | None:
     """Returns why a file of this name is no note, None when it may be one."""
     ending = ending_of(name)
-    if ending in MARKDOWN_ENDINGS | PLAIN_ENDINGS | ORG_ENDINGS | APART_ENDINGS.keys():
+    if ending in ENDINGS:
         return None
     if ending == ".doc":
         return "not a kind of note: .doc files are not read; save it as docx"

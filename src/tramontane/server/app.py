@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from tramontane.errors import TramontaneError
 from tramontane.library.chats import Chats
+from tramontane.library.kept_copies import KeptCopies
 from tramontane.library.keys import Keys
 from tramontane.server.api import Api
 from tramontane.server.audits import AuditDesk, AuditsApi
@@ -25,6 +26,7 @@ from tramontane.server.bodies import Bodies
 from tramontane.server.chats import ChatsApi, History
 from tramontane.server.desk import Desk
 from tramontane.server.drafts import DraftDesk, DraftsApi
+from tramontane.server.dropped import DroppedApi
 from tramontane.server.guard import COOKIE, HEADERS, MAX_BODY_BYTES, Guard, key_of
 from tramontane.server.jobs import JobDesk, JobsApi
 from tramontane.server.labels import LabelDesk, LabelsApi
@@ -85,12 +87,14 @@ def make_app(
     chats: Chats | None = None,
     keeps_chats: bool = True,
     labels: LabelDesk | None = None,
+    copies: KeptCopies | None = None,
     limits: Limits | None = None,
 ) -> Starlette:
     """Returns the app of a server; `open_model` opens the base, in a thread, once it has begun.
 
-    Without it the page is served alone; so it is without jobs, audits, drafts, labels or
-    chats. With `keeps_chats` false, those there are can be read and removed, and none are added.
+    Without it the page is served alone; so it is without jobs, audits, drafts, labels, chats or
+    copies of dropped folders. With `keeps_chats` false, those there are can be read and removed,
+    and none are added.
     """
     # At its debug level it would write every event, and so people's notes, into the log.
     logging.getLogger("sse_starlette").setLevel(logging.INFO)
@@ -98,7 +102,7 @@ def make_app(
     pool = ThreadPoolExecutor(MAX_STREAMS, thread_name_prefix="stream")
     bodies, metrics = Bodies(limits), Metrics()
     history = History(chats, desk, keeps=keeps_chats) if chats is not None else None
-    page = Page(desk, pool, bodies, access.keys, history)
+    page = Page(desk, pool, bodies, access.keys, history, copies)
     routes = page.routes()
     service = None
     if open_model is not None and embedder is not None:
@@ -114,6 +118,10 @@ def make_app(
         routes += ChatsApi(history, bodies).routes()
     if labels is not None:
         routes += LabelsApi(labels, bodies, pool).routes()
+    dropped = None
+    if copies is not None:
+        dropped = DroppedApi(copies, desk, bodies, limits)
+        routes += dropped.routes()
     document = document_of(routes)
     routes += [
         Route("/openapi.json", lambda _: Response(document, media_type=JSON)),
@@ -125,6 +133,8 @@ def make_app(
         if service is not None:
             service.start()
         yield
+        if dropped is not None:
+            await dropped.close()
         if service is not None:
             service.stop()
         pool.shutdown(wait=False, cancel_futures=True)
@@ -165,9 +175,10 @@ class Page:
         bodies: Bodies,
         keys: Keys | None = None,
         history: History | None = None,
+        copies: KeptCopies | None = None,
     ):
         self.desk, self.pool, self.bodies, self.keys = desk, pool, bodies, keys
-        self.history = history
+        self.history, self.copies = history, copies
         self.files = read_page()
 
     def routes(self) -> list[Route]:
@@ -220,8 +231,15 @@ class Page:
         return as_json({"examples": await run_in_threadpool(self.desk.examples)})
 
     async def collections(self, _request: Request) -> Response:
-        found = await run_in_threadpool(self.desk.collections)
-        return as_json({"collections": [collection_of(collection) for collection in found]})
+        return as_json({"collections": await run_in_threadpool(self.told_collections)})
+
+    def told_collections(self) -> list[dict[str, Any]]:
+        """Returns each collection, and whether it is read from a copy of a dropped folder."""
+        holds = self.copies.holds if self.copies is not None else lambda _: False
+        return [
+            collection_of(collection) | {"is_copy": holds(collection.folder)}
+            for collection in self.desk.collections()
+        ]
 
     async def add_collection(self, request: Request) -> Response:
         asked = await self.body_of(request, CollectionBody)

@@ -24,6 +24,8 @@ from tramontane.server.wire import to_json
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 WILDCARDS = ("0.0.0.0", "::", "")
 MAX_BODY_BYTES = 64 * 1024
+# Of a file that comes in pieces.
+MAX_PIECE_BYTES = 4 << 20
 # What programs use that know OpenAI's interface and nothing of this server.
 PROGRAM_PATHS = ("/v1/", "/tokenize", "/detokenize")
 # Read or asked with either scope; their POSTs change nothing but what is the key's own.
@@ -137,14 +139,19 @@ class Guard:
                 f"no Origin header came; a program sends {CLIENT_HEADER}: its-name instead",
             )
         kind = headers.get("content-type", "").split(";")[0].strip().lower()
-        if kind != "application/json":
-            raise Refusal(
-                415, "WrongType", f"the body is {kind or 'of no type'}; send application/json"
-            )
-        most_bytes = self.most_body_bytes if is_under(path, PROGRAM_PATHS) else MAX_BODY_BYTES
+        # Neither kind can be sent by a form, nor by another site's script without asking first.
+        wanted = "application/octet-stream" if takes_bytes(path) else "application/json"
+        if kind != wanted:
+            raise Refusal(415, "WrongType", f"the body is {kind or 'of no type'}; send {wanted}")
+        most_bytes = self.most_bytes_at(path)
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > most_bytes:
             raise too_large(most_bytes, int(length) if length.isdigit() else None)
+
+    def most_bytes_at(self, path: str) -> int:
+        if takes_bytes(path):
+            return MAX_PIECE_BYTES
+        return self.most_body_bytes if is_under(path, PROGRAM_PATHS) else MAX_BODY_BYTES
 
     def check_key(self, method: str, headers: Headers, path: str) -> Key | None:
         """Returns the key that came, if any.
@@ -222,6 +229,11 @@ def is_loopback(host: str) -> bool:
 def is_under(path: str, roots: Iterable[str]) -> bool:
     """Whether a path is one of these, or below one that ends in a slash."""
     return any(path == root or (root.endswith("/") and path.startswith(root)) for root in roots)
+
+
+def takes_bytes(path: str) -> bool:
+    """Whether the body sent to a path is a file's own bytes."""
+    return path.startswith("/api/dropped/") and path.endswith("/file")
 
 
 def key_in(headers: Headers) -> str:

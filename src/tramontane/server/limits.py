@@ -16,5 +16,8 @@ class Limits:
     most_bodies_bytes: int = 64 << 20
     # Until a request's body has come.
     body_seconds: float = 30.0
+    # Dropped folders that are being copied at once, and how long one is waited for in silence.
+    most_copies: int = 4
+    copy_seconds: float = 120.0
     # A reader who takes nothing for so long has gone.
     reader_seconds: float = 60.0

@@ -14,6 +14,7 @@ from tramontane.server import openai_wire as wire
 from tramontane.server.audits import FindingBody
 from tramontane.server.chats import MOST_SEARCH_CHARACTERS, ClearBody, RemoveBody
 from tramontane.server.drafts import OutlineBody, ReviseBody, VersionBody, WriteBody
+from tramontane.server.dropped import MAX_NAME_CHARS, MAX_NUMBER, CopyBody
 from tramontane.server.jobs import JobBody
 from tramontane.server.labels import CalibrateBody, JudgeBody, NextBody, TextBody, UndoBody
 from tramontane.server.wire import (
@@ -39,14 +40,15 @@ TEXTS = {
     408: "The body came too slowly",
     409: "In use by another process",
     413: "The body is too long",
-    415: "The body is not JSON",
+    415: "The body is of another type",
     421: "The Host header names another server",
     429: "Too many answers at once; Retry-After says when",
     500: "A defect of the server",
     503: "The model is being opened, or memory is short",
 }
-EVENTS, JSON = "text/event-stream", "application/json"
+EVENTS, JSON, BYTES = "text/event-stream", "application/json", "application/octet-stream"
 ID = {"type": "integer", "minimum": 1, "maximum": 2**53}
+NUM_BYTES = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Operation:
     # Parts of the query that may be left out, with their schemas.
     optional: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     numbers: Sequence[str] = field(default=())
+    # Whether what is sent is a file's own bytes.
+    takes_bytes: bool = False
 
 
 OPERATIONS = (
@@ -119,6 +123,37 @@ OPERATIONS = (
     Operation("post", "/api/sync", "Read a folder anew", SyncBody, may=(404, 409), type=EVENTS),
     Operation("get", "/api/notes", "Notes of a collection", may=(404,), query=("collection",)),
     Operation("get", "/api/note", "One note", may=(404,), query=("collection", "path")),
+    Operation(
+        "get",
+        "/api/dropped",
+        "Copies of dropped folders, and what one may hold",
+        optional={"name": {"type": "string", "maxLength": MAX_NAME_CHARS}},
+    ),
+    Operation("post", "/api/dropped", "Begin a copy of a folder", CopyBody, may=(404, 409)),
+    Operation(
+        "post",
+        "/api/dropped/{id}/file",
+        "Send a file of it, or a piece of one",
+        may=(404, 503),
+        query=("path",),
+        optional={"at": NUM_BYTES, "size": NUM_BYTES},
+        takes_bytes=True,
+    ),
+    Operation(
+        "post",
+        "/api/dropped/{id}/done",
+        "Make it the copy of its name",
+        NothingBody,
+        may=(404, 409),
+    ),
+    Operation("post", "/api/dropped/{id}/cancel", "Give it up", NothingBody, may=(404,)),
+    Operation(
+        "post",
+        "/api/dropped/remove",
+        "Remove a copy that no collection is read from",
+        CopyBody,
+        may=(404, 409),
+    ),
     Operation("post", "/api/search", "Passages for some words", SearchBody, may=(404,)),
     Operation("post", "/api/ask", "An answer from notes", AskBody, may=(404, 409), type=EVENTS),
     Operation(
@@ -352,6 +387,8 @@ def described(operation: Operation) -> dict[str, Any]:
             "required": True,
             "content": {JSON: {"schema": ref(operation.body)}},
         }
+    if operation.takes_bytes:
+        told["requestBody"] = {"required": True, "content": {BYTES: {"schema": {}}}}
     parameters = [
         {
             "name": name,

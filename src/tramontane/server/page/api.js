@@ -43,6 +43,13 @@ export async function post(path, body = {}) {
   return (await send(path, posted(body))).json();
 }
 
+// Posts a file's own bytes.
+export async function sendBytes(path, query, bytes, signal) {
+  const headers = { "content-type": "application/octet-stream" };
+  const options = { method: "POST", headers, body: bytes, signal };
+  return (await send(`${path}?${new URLSearchParams(query)}`, options)).json();
+}
+
 // Posts, and hands the answer to the browser as a file.
 export async function download(path, body, name) {
   const address = URL.createObjectURL(await (await send(path, posted(body))).blob());

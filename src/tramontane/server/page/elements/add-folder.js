@@ -1,8 +1,10 @@
-// "Use my own folder": a path on this machine becomes a collection.
+// "Use my own folder": a path on this machine, or a folder dropped or chosen, becomes a collection.
 
 import { clear, make } from "/dom.js";
 import { events } from "/api.js";
+import { takeDrops } from "/dropped.js";
 import { collectionAddress } from "/router.js";
+import "/elements/choose-folder.js";
 import { DID, reportLists, sentenceOf } from "/elements/sync-report.js";
 
 class AddFolder extends HTMLElement {
@@ -27,6 +29,9 @@ class AddFolder extends HTMLElement {
     });
     this.button = make("button", { type: "submit", class: "primary" }, "Add this folder");
     this.state = make("div", { class: "sync", "aria-live": "polite" });
+    this.giver = make("choose-folder", { room: this.room });
+    this.giver.addEventListener("folder-given", ({ detail }) => this.take(detail));
+    this.giver.addEventListener("folder-gone", ({ detail }) => this.leave(detail));
     clear(
       this,
       (this.form = make(
@@ -35,14 +40,15 @@ class AddFolder extends HTMLElement {
         make("summary", {}, "Use my own folder"),
         make(
           "form",
-          { onsubmit: (event) => this.add(event) },
+          { "aria-label": "Add a folder", onsubmit: (event) => this.add(event) },
           make(
             "p",
             { class: "note", id: "own-folder-help" },
-            "The path of a folder of Markdown or text on this machine. Files are read where they lie and never changed; nothing leaves this machine.",
+            "The path of a folder of Markdown or text on this machine. Files are read where they lie and never changed, and a sync finds what is new; nothing leaves this machine.",
           ),
           make("label", { for: "own-folder" }, "Folder"),
           this.folder,
+          this.giver,
           make("label", { for: "own-name" }, "Name of the collection"),
           this.name_,
           this.button,
@@ -50,8 +56,32 @@ class AddFolder extends HTMLElement {
         this.state,
       )),
     );
+    takeDrops(this, (given) => this.drop(given));
     this.room.addEventListener("change", () => this.offer());
     this.offer();
+  }
+
+  drop(given) {
+    this.form.open = true;
+    if (!this.giver.drop(given)) this.folder.focus();
+  }
+
+  // The copy of a collection that is known has just changed: it is read anew at once.
+  take(folder) {
+    this.folder.value = folder;
+    this.suggestName();
+    if (this.known) this.querySelector("form").requestSubmit();
+    else this.name_.focus();
+  }
+
+  leave(folder) {
+    if (this.folder.value !== folder) return;
+    this.folder.value = this.name_.value = "";
+  }
+
+  get known() {
+    const folder = this.folder.value.trim().replace(/[/\\]+$/, "");
+    return this.room.collections.find((collection) => collection.folder === folder);
   }
 
   // In an empty library it is the one thing to do.
@@ -68,7 +98,7 @@ class AddFolder extends HTMLElement {
         .replace(/[/\\]+$/, "")
         .split(/[/\\]/)
         .pop() ?? "";
-    this.suggested = last.toLowerCase();
+    this.suggested = this.known?.name ?? last.toLowerCase();
     this.name_.value = this.suggested;
   }
 

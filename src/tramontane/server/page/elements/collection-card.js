@@ -61,7 +61,9 @@ class CollectionCard extends HTMLElement {
     this.collection = collection;
     if (!this.counts) return;
     this.counts.textContent = `${count(collection.num_notes, "note")}, ${count(collection.num_passages, "passage")}`;
-    this.folder.textContent = collection.folder;
+    this.folder.textContent = collection.is_copy
+      ? `${collection.folder}, a copy: drop the folder again to update it`
+      : collection.folder;
   }
 
   setCurrent(isCurrent) {

@@ -38,7 +38,8 @@ class ForgetDialog extends HTMLElement {
     clear(this, this.dialog);
   }
 
-  tell(name, { mixtures, library, files, num_file_bytes: size, out_of_reach: stays }) {
+  tell(name, { mixtures, library, files, num_file_bytes: size, copies, out_of_reach: stays }) {
+    const copied = copies.map((copy) => `${copy.folder} (${count(copy.num_files, "file")})`);
     clear(
       this.body,
       make(
@@ -47,6 +48,7 @@ class ForgetDialog extends HTMLElement {
         `${count(files.length, "file")} with ${bytes(size)}, ${count(library.notes, "note")} and ` +
           `${count(library.passages, "passage")} in the library, ${count(library.jobs, "job")}, ` +
           `what ${count(library.chats, "answer")} in the history quote` +
+          `${copied.length ? `, the copy ${list(copied)}` : ""}` +
           `${mixtures.length ? `, and its place in ${list(mixtures)}` : ""} go. There is no undo.`,
       ),
       make(

@@ -1,7 +1,9 @@
 // Learning an expert: choose or drop a folder, read the plan, watch it learn.
 
 import { clear, make } from "/dom.js";
+import { takeDrops } from "/dropped.js";
 import { bytes, count, duration, surprise } from "/words.js";
+import "/elements/choose-folder.js";
 import { PlannedForm } from "/elements/planned-form.js";
 
 const MOST_TOKENS = 100000;
@@ -18,6 +20,12 @@ class LearnForm extends PlannedForm {
     this.folder.addEventListener("input", () => this.suggestName());
     this.known = make("datalist", { id: "known-folders" });
     this.folder.setAttribute("list", "known-folders");
+    this.giver = make("choose-folder", { room: this.room });
+    this.giver.addEventListener("folder-given", ({ detail }) => {
+      this.take(detail);
+      this.name_.focus();
+    });
+    this.giver.addEventListener("folder-gone", ({ detail }) => this.take("", detail));
     this.state = make("div", { class: "learn-state" });
     this.button = make("button", { type: "submit", class: "primary" }, "See the plan");
     this.details = make(
@@ -29,17 +37,16 @@ class LearnForm extends PlannedForm {
         {
           "aria-label": "Learn an expert",
           onsubmit: (event) => this.plan(event),
-          ondragover: (event) => event.preventDefault(),
-          ondrop: (event) => this.drop(event),
         },
         make(
           "p",
           { class: "note", id: "learn-help" },
-          "Type the folder’s path, or drop the folder here. Files are read where they lie; notes that say “train: no” are left out.",
+          "Type the folder’s path: its files are read where they lie. Notes that say “train: no” are left out.",
         ),
         make("label", { for: "learn-folder" }, "Folder of notes"),
         this.folder,
         this.known,
+        this.giver,
         make("label", { for: "learn-name" }, "Name of the expert"),
         this.name_,
         make(
@@ -57,6 +64,7 @@ class LearnForm extends PlannedForm {
       ),
     );
     clear(this, this.details, this.state);
+    takeDrops(this, (given) => this.drop(given));
     this.room.addEventListener("change", () => this.render());
     this.render();
     this.goOnWith("learn", "Learning");
@@ -81,20 +89,16 @@ class LearnForm extends PlannedForm {
     this.name_.value = known?.name ?? last.toLowerCase();
   }
 
-  drop(event) {
-    event.preventDefault();
-    const address = event.dataTransfer.getData("text/uri-list").split(/\r?\n/)[0] ?? "";
-    const text = event.dataTransfer.getData("text/plain").trim();
-    const path = address.startsWith("file://")
-      ? decodeURIComponent(new URL(address).pathname)
-      : text;
-    if (path.startsWith("/")) {
-      this.folder.value = path;
-      this.suggestName();
-    } else {
-      this.sayFault("Browsers hide where a dropped folder lies; type its path instead.");
-      this.folder.focus();
-    }
+  drop(given) {
+    this.details.open = true;
+    if (!this.giver.drop(given)) this.folder.focus();
+  }
+
+  // Takes a folder's path in place of another, or of whatever is there.
+  take(folder, instead = this.folder.value) {
+    if (this.folder.value !== instead) return;
+    this.folder.value = folder;
+    this.suggestName();
   }
 
   get asked() {

@@ -28,6 +28,7 @@ class ReadingRoom extends HTMLElement {
     this.querySelector(".skip").addEventListener("click", () => this.main.focus());
     addEventListener("hashchange", () => this.follow(true));
     addEventListener("keydown", (event) => this.press(event));
+    addEventListener("dragover", (event) => this.keepPage(event));
     await this.room.load();
     await this.follow(false);
   }
@@ -50,6 +51,13 @@ class ReadingRoom extends HTMLElement {
     this.screens[screen].follow(rest);
     if (isNew && moveFocus && !query.has("note")) this.screens[screen].takeFocus();
     this.note.follow(query);
+  }
+
+  // A folder that misses its place must not take the page's.
+  keepPage(event) {
+    if (event.defaultPrevented || !event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "none";
   }
 
   press(event) {

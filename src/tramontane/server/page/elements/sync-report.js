@@ -37,7 +37,7 @@ export function reportLists(report, verbs) {
   ].filter(Boolean);
 }
 
-function pathList(name, paths) {
+export function pathList(name, paths) {
   if (!paths.length) return null;
   const beyond = paths.length - SHOWN_AT_ONCE;
   return make(
