@@ -77,7 +77,7 @@ NEIGHBOUR = [
     "Weighed the {thing} on {day}. Forty kilos with the chain.",
 ]
 # One of them per seed, about as long as a log.
-INNOCENTS = ["recipes-public-domain", "til-jbranchaud", "foam-docs"]
+INNOCENTS = ["recipes-public-domain", "til-jbranchaud"]
 INNOCENT_CHARACTERS = 20_000
 # None is the log's.
 FRAMES = [
