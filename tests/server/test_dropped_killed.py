@@ -1,7 +1,6 @@
 """A real server that is killed while a folder comes: the copy of before stays, the half goes."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from own_process import served
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experts"))
 
@@ -25,22 +25,11 @@ BYTES = {"Content-Type": "application/octet-stream"}
 
 @contextmanager
 def serving(home: Path, base: Path) -> Iterator[tuple[httpx.Client, subprocess.Popen]]:
-    settings = {"TRAMONTANE_HOME": home, "TRAMONTANE_BASE": base, "TRAMONTANE_THREADS": 1}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tramontane.cli.main", "serve", "--port", "0", "--no-samples"],
-        env=os.environ | {name: str(value) for name, value in settings.items()},
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=home,
-    )
-    try:
-        address = re.search(r"http://\S+?/", server.stdout.readline())[0]
-        with httpx.Client(base_url=address, headers={"X-Tramontane-Client": "a test"}) as client:
-            yield client, server
-    finally:
-        server.terminate()
-        server.wait(60)
-        server.stdout.close()
+    with (
+        served(home, base) as (server, address),
+        httpx.Client(base_url=address, headers={"X-Tramontane-Client": "a test"}) as client,
+    ):
+        yield client, server
 
 
 def send(client: httpx.Client, name: str, files: dict[str, bytes]) -> str:

@@ -4,15 +4,14 @@ learnt while one watches, asked and heard, withdrawn and forgotten.
 The base is tiny and random: what is asked here is that each step reaches the next.
 """
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser_visit import WIDE, drop, expect
+from own_process import served
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "experts"))
 
@@ -46,20 +45,8 @@ def address(tmp_path: Path, home: Path, monkeypatch) -> Iterator[str]:
     monkeypatch.setattr(expert_makers, "FFN_WIDTH", 192)
     monkeypatch.setattr(expert_makers, "CONTEXT", 2048)
     write_tiny_base(base)
-    settings = {"TRAMONTANE_HOME": home, "TRAMONTANE_BASE": base, "TRAMONTANE_THREADS": 1}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tramontane.cli.main", "serve", "--port", "0", "--no-samples"],
-        env=os.environ | {name: str(value) for name, value in settings.items()},
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-    )
-    try:
-        yield re.search(r"http://\S+?/", server.stdout.readline())[0]
-    finally:
-        server.terminate()
-        server.wait(60)
-        server.stdout.close()
+    with served(home, base) as (_, address):
+        yield address
 
 
 @pytest.mark.slow

@@ -1,18 +1,15 @@
 """The history on the page: what was asked outlives tab and server, is found, opened and deleted."""
 
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from browser_visit import NARROW, PATIENCE_SECONDS, WIDE, Visit, expect
+from own_process import served
 
 from tramontane.library.chats import NUM_LISTED
 from tramontane.library.library import Library
@@ -337,24 +334,6 @@ def test_nothing_moves_while_an_answer_is_kept(visit: Visit, size: dict[str, int
 
 
 # With nothing faked
-
-
-@contextmanager
-def served(home: Path, base: Path) -> Iterator[tuple[subprocess.Popen, str]]:
-    settings = {"TRAMONTANE_HOME": home, "TRAMONTANE_BASE": base, "TRAMONTANE_THREADS": 1}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tramontane.cli.main", "serve", "--port", "0", "--no-samples"],
-        env=os.environ | {name: str(value) for name, value in settings.items()},
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=home.parent,
-    )
-    try:
-        yield server, re.search(r"http://\S+?/", server.stdout.readline())[0]
-    finally:
-        server.kill()
-        server.wait(60)
-        server.stdout.close()
 
 
 def test_real_notes_a_killed_server_and_a_note_that_changed(
