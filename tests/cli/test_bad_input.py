@@ -56,7 +56,7 @@ def test_latin_1_is_read_with_a_remark(tramontane, folder):
         "# Café\n\nDer Schlüssel hängt hinter der Uhr.\n".encode("latin-1")
     )
     said = tramontane.works("collections", "add", folder)
-    assert "1 notes added" in said
+    assert "1 note added" in said
     assert "Schlüssel" in tramontane.works("search", "Schlüssel")
 
 
@@ -66,7 +66,7 @@ def test_a_file_of_60_mb_is_skipped_with_its_reason(tramontane, folder):
         for _ in range(60):
             file.write(b"words and words \n" * 61681)
     said = tramontane.works("collections", "add", folder)
-    assert "1 notes added" in said
+    assert "1 note added" in said
     assert "skipped huge.txt" in said
 
 

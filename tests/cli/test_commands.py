@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from tramontane.cli.main import COMMANDS, app_with, modules_for
+from tramontane.cli.output import number_of
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -121,6 +122,18 @@ def test_errors_are_json_for_scripts(tramontane):
     done = tramontane.run("show", "nothing", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["kind"] == "NotFound"
+
+
+def test_a_command_under_another_verb_is_named(tramontane):
+    done = tramontane.run("notes", "add", "garden")
+    assert done.returncode == 2
+    assert "There is `tramontane collections add`." in done.stderr
+    assert "There is" not in tramontane.run("notes", "sow").stderr
+
+
+@pytest.mark.parametrize(("count", "told"), [(0, "0 notes"), (1, "1 note"), (2400, "2,400 notes")])
+def test_one_is_not_many(count, told):
+    assert number_of(count, "note") == told
 
 
 def test_unknown_settings_are_named(tramontane):

@@ -13,9 +13,14 @@ from tramontane.experts.route import OWN_KIND
 from tramontane.experts.shelf import Shelf
 from tramontane.notes.folder import read_folder
 
-# A small part of what a person would learn from, so that two cores need about a minute.
+# A small part of what a person would learn from, so that a core needs two minutes.
 PART = LearnSettings(
-    max_tokens=8_192, row_tokens=2_048, public_tokens_per_genre=256, epochs=1, width=64
+    window_tokens=128,
+    max_tokens=4_096,
+    row_tokens=2_048,
+    public_tokens_per_genre=128,
+    epochs=1,
+    width=64,
 )
 
 

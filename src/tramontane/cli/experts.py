@@ -10,7 +10,7 @@ import typer
 from tramontane.checkpoint.checkpoint import Checkpoint, sha256_of_several
 from tramontane.cli.forget import forget_command
 from tramontane.cli.learn import show_proof
-from tramontane.cli.output import AsJson, say, say_json, say_table
+from tramontane.cli.output import AsJson, number_of, say, say_json, say_table
 from tramontane.cli.overlap import overlap_command, recognise, say_contested
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.sharing import (
@@ -293,7 +293,7 @@ def show_certificate(certificate: Certificate) -> None:
     say(f"  after the withdrawal     {certificate.logits_after}")
     say(f"  a model built without it {certificate.logits_never_built}")
     same = certificate.tensors_found == certificate.tensors_named
-    experts = f"{len(certificate.experts_left)} experts left"
+    experts = f"{number_of(len(certificate.experts_left), 'expert')} left"
     say(
         f"Hashes of the files of the base and of the tensors of {experts}: "
         f"{'as the mixture names them' if same else 'NOT as the mixture names them'}."

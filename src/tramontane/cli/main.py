@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -127,6 +128,8 @@ def run() -> None:
         status = error.exit_code
     except UsageError as error:
         error.show()
+        for found in elsewhere(error):
+            print(f"There is `{found}`.", file=sys.stderr)
         status = error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         status = STOPPED
@@ -144,6 +147,21 @@ def run() -> None:
     if status == STOPPED:
         print("\nstopped; what was there before is whole", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def elsewhere(error: Exception) -> list[str]:
+    """Returns the commands that bear the name of one that wasn't found, under whatever verb."""
+    sought = re.match(r"No such command '([^']+)'", getattr(error, "message", ""))
+    if not sought:
+        return []
+    app = typer.main.get_command(app_with())
+    groups = [("tramontane", app)]
+    groups += [(f"tramontane {name}", verb) for name, verb in app.commands.items()]
+    return [
+        f"{path} {sought[1]}"
+        for path, group in groups
+        if sought[1] in getattr(group, "commands", ())
+    ]
 
 
 def say_error(error: TramontaneError, wants_json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tramontane.cli.copies import copies_of, remove_copies
-from tramontane.cli.output import AsJson, say, say_json, say_table
+from tramontane.cli.output import AsJson, number_of, say, say_json, say_table
 from tramontane.cli.parts import Parts, opened
 from tramontane.cli.progress import Reporter
 from tramontane.errors import NotFound, TramontaneError
@@ -111,7 +111,8 @@ def remove(
         return
     stays = "" if folder in (None, *(copy.folder for copy in copies)) else f"{folder} is as it was"
     gone = [f"the copy {copy.folder} is removed" for copy in copies]
-    say(f"{name}: {num_notes} notes left the library; {'; '.join(filter(None, [stays, *gone]))}")
+    left = number_of(num_notes, "note")
+    say(f"{name}: {left} left the library; {'; '.join(filter(None, [stays, *gone]))}")
 
 
 @notes_app.command("watch")
@@ -256,7 +257,7 @@ def show_sync(name: str, done: SyncReport, as_json: bool, *, dry_run: bool = Fal
     would = "would be " if dry_run else ""
     renamed = f", {len(done.renamed)} of them renamed" if done.renamed else ""
     say(
-        f"{name}: {len(done.added)} notes {would}added, {len(done.changed)} changed, "
+        f"{name}: {number_of(len(done.added), 'note')} {would}added, {len(done.changed)} changed, "
         f"{len(done.removed)} removed{renamed}, {len(done.unchanged)} as they were"
     )
     if dry_run:

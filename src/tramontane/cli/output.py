@@ -34,6 +34,11 @@ def harmless(text: str) -> str:
     return STEERING.sub(STAND_IN, text.replace("\r\n", "\n"))
 
 
+def number_of(count: int, thing: str) -> str:
+    """Returns "1 note", "2 notes"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def say(text: str = "", style: str | None = None) -> None:
     """Prints a line; nothing in it is read as markup or steers, since notes may hold anything."""
     text = harmless(text)
