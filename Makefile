@@ -61,13 +61,17 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-bench
 	for script in bench/*.py; do $(BIN)/python $$script || exit 1; done
 
-# The native code compiled to watch itself: memory and undefined behaviour, then races.
+# The native code compiled to watch itself: memory and undefined behaviour, then races. Workers want
+# -S as the script's own Python does. The short form: single operations and one family in company.
+SANITIZED := -m pytest -q -p no:cacheprovider --dist loadfile tests/native
+WORKERS := --tx '$(TESTS_AT_ONCE)*popen//python=$(CURDIR)/$(BIN)/python -S'
 sanitize: $(VENV)/.installed-native
-	scripts/sanitize.sh address -m pytest -q -p no:cacheprovider tests/native
-	scripts/sanitize.sh thread -m pytest -q -p no:cacheprovider tests/native
+	scripts/sanitize.sh address $(SANITIZED) $(WORKERS)
+	scripts/sanitize.sh thread $(SANITIZED) $(WORKERS)
 
 sanitize-short: $(VENV)/.installed-native
-	scripts/sanitize.sh address -m pytest -q -p no:cacheprovider tests/native -m "not slow" -k "not families and not runtime"
+	SANITIZE_BEST=1 scripts/sanitize.sh address $(SANITIZED) $(WORKERS) \
+	  -m "not slow" -k "not families and not runtime and (not no_company or mixtral)"
 
 # Any bytes as a GGUF file: an error in words or a model that runs.
 fuzz: $(VENV)/.installed-native

@@ -31,7 +31,7 @@ struct Known {
 // All that this build holds, the best first.
 std::vector<Known> known() {
   std::vector<Known> all;
-#if defined(TRAMONTANE_X86)
+#if defined(TRAMONTANE_AVX2) || defined(TRAMONTANE_AVX512)
   __builtin_cpu_init();
   std::string lacks;
   const auto want = [&](const char* name, bool is_here) {
@@ -40,14 +40,17 @@ std::vector<Known> known() {
   want("avx2", __builtin_cpu_supports("avx2"));
   want("fma", __builtin_cpu_supports("fma"));
   want("f16c", __builtin_cpu_supports("f16c"));
-  const std::string avx2_lacks = lacks;
+#if defined(TRAMONTANE_AVX2)
+  all.push_back({&avx2_kernels, lacks});
+#endif
+#if defined(TRAMONTANE_AVX512)
   want("avx512f", __builtin_cpu_supports("avx512f"));
   want("avx512bw", __builtin_cpu_supports("avx512bw"));
   want("avx512vl", __builtin_cpu_supports("avx512vl"));
   want("avx512dq", __builtin_cpu_supports("avx512dq"));
   want("avx512vnni", __builtin_cpu_supports("avx512vnni"));
-  all.push_back({&avx512_kernels, lacks});
-  all.push_back({&avx2_kernels, avx2_lacks});
+  all.insert(all.begin(), {&avx512_kernels, lacks});
+#endif
 #endif
   all.push_back({&portable_kernels, ""});
   return all;
