@@ -30,6 +30,12 @@ class Decided:
     open: dict[int, np.ndarray] = field(default_factory=dict)
     open_margins: dict[int, np.ndarray] = field(default_factory=dict)
 
+    def chose_as(self, other: "Decided") -> bool:
+        routes = zip(self.routes, other.routes, strict=True)
+        return all(np.array_equal(own, theirs) for own, theirs in routes) and all(
+            np.array_equal(own, other.open[layer]) for layer, own in self.open.items()
+        )
+
 
 class Watched:
     """A TorchRuntime whose choices are written down while it is open."""

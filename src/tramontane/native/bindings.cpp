@@ -10,7 +10,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "attention/once.h"
 #include "mapped_file.h"
@@ -38,6 +41,21 @@ static void over_rows(size_t num_rows, int threads, const auto& work) {
     for (size_t t = item * kRowsPerItem; t < num_rows && t < (item + 1) * kRowsPerItem; ++t)
       work(t);
   });
+}
+
+static nb::ndarray<nb::numpy, uint8_t, nb::ndim<2>> pages_of_layer(Transformer& self,
+                                                                   size_t layer) {
+  const size_t L = self.sizes().num_layers, num_pages = self.attention().num_pages();
+  if (layer >= L)
+    throw std::invalid_argument("pages: layer " + std::to_string(layer) + " of " +
+                                std::to_string(L));
+  const size_t bytes = self.attention().page_bytes() / L;
+  auto copy = std::make_unique<std::vector<uint8_t>>(num_pages * bytes);
+  std::memcpy(copy->data(), self.attention().pages_of_layer(layer), copy->size());
+  uint8_t* data = copy->data();
+  nb::capsule owner(copy.release(),
+                    [](void* all) noexcept { delete static_cast<std::vector<uint8_t>*>(all); });
+  return {data, {num_pages, bytes}, owner};
 }
 
 static void check_rows(const ConstMatrix2& x, int threads) {
@@ -488,6 +506,8 @@ NB_MODULE(_cpu, m) {
           "allocate",
           [](Transformer& self, size_t num_pages) { self.attention().allocate(num_pages); },
           "num_pages"_a)
+      .def("pages", &pages_of_layer, "layer"_a,
+           "A copy of a layer's pages (pages, bytes of one), as attention/pages.h lays them out.")
       .def(
           "add_expert",
           [](Transformer& self, const std::string& hash, NotesExpertDraft& draft) {
