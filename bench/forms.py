@@ -42,7 +42,11 @@ from tramontane.notes.folder import read_folder
 from tramontane.settings import load_settings
 
 COLLECTIONS = ("recipes-public-domain", "handbook-18f", "zettelkasten-de")
-RATES = {"low rank": (1e-3, 2e-3, 4e-3), "swiglu": (4e-3, 8e-3, 1.6e-2)}
+# Learning rates, and of each the share that a network's down-projection learns at.
+RATES = {
+    "low rank": ((2e-3, 1.0), (4e-3, 1.0), (8e-3, 1.0)),
+    "swiglu": ((4e-3, 1.0), (8e-3, 1.0), (8e-3, 1 / 4), (1.6e-2, 1 / 4), (1.6e-2, 1 / 8)),
+}
 SEEDS = (0, 1, 2)
 SHAPES = (
     {"width": 64},
@@ -68,6 +72,7 @@ class Cell:
     batch_windows: int = 4
     epochs: int = 1
     tokens: int = 15_360
+    down_share: float = 1.0
 
     @property
     def file_name(self) -> str:
@@ -136,6 +141,7 @@ class Forms:
             batch_windows=cell.batch_windows,
             epochs=cell.epochs,
             learning_rate=cell.learning_rate,
+            down_share=cell.down_share,
             seed=cell.seed,
         )
         learning.settings = replace(learning.settings, width=cell.width)
@@ -213,23 +219,30 @@ def no_report(*_: object) -> None:
     pass
 
 
+def at_rate(name: str, form: str, rate: tuple[float, float], **others) -> Cell:
+    learning_rate, down_share = rate
+    return Cell(name, form, learning_rate, down_share=down_share, **others)
+
+
 def by_rate(forms: Forms, collections: Sequence[str]) -> Iterator[tuple[str, list[dict]]]:
     for name in collections:
         for form, rates in RATES.items():
             for rate in rates:
-                forms.measured(Cell(name, form, rate))
+                forms.measured(at_rate(name, form, rate))
     for form, rates in RATES.items():
         for rate in rates:
-            cells = [forms.measured(Cell(name, form, rate)) for name in collections]
-            yield f"forms.{form}.rate.{rate:g}", cells
+            cells = [forms.measured(at_rate(name, form, rate)) for name in collections]
+            learning_rate, down_share = rate
+            down = "" if down_share == 1.0 else f".down.{down_share:g}"
+            yield f"forms.{form}.rate.{learning_rate:g}{down}", cells
 
 
-def best_rate(forms: Forms, form: str, collections: Sequence[str]) -> float:
-    """Returns the learning rate with the lowest mean change of perplexity."""
+def best_rate(forms: Forms, form: str, collections: Sequence[str]) -> tuple[float, float]:
+    """Returns the learning rate, with its share, of the lowest mean change of perplexity."""
     return min(
         RATES[form],
         key=lambda rate: fmean(
-            forms.measured(Cell(name, form, rate))["change"] for name in collections
+            forms.measured(at_rate(name, form, rate))["change"] for name in collections
         ),
     )
 
@@ -238,7 +251,7 @@ def by_seed(forms: Forms, collections: Sequence[str]) -> Iterator[tuple[str, lis
     best = {form: best_rate(forms, form, collections) for form in RATES}
     for name in collections:
         for form, rate in best.items():
-            cells = [forms.measured(Cell(name, form, rate, seed=seed)) for seed in SEEDS]
+            cells = [forms.measured(at_rate(name, form, rate, seed=seed)) for seed in SEEDS]
             yield f"forms.{form}.seeds.{name}", cells
 
 
@@ -246,7 +259,7 @@ def by_shape(forms: Forms, collections: Sequence[str]) -> Iterator[tuple[str, li
     rate = best_rate(forms, "swiglu", collections)
     for shape in SHAPES:
         ((what, value),) = shape.items()
-        cells = [forms.measured(Cell(name, "swiglu", rate, **shape)) for name in collections]
+        cells = [forms.measured(at_rate(name, "swiglu", rate, **shape)) for name in collections]
         yield f"forms.swiglu.{what}.{value:.3g}", cells
 
 

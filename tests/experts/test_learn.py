@@ -198,7 +198,14 @@ def test_two_learnings_at_once_give_what_each_gives_alone(whole, tiny_llama, tmp
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"learning_rate": 0.005}, {"max_tokens": 640}, {"batch_windows": 3}]
+    "change",
+    [
+        {"seed": 1},
+        {"learning_rate": 0.005},
+        {"down_share": 0.25},
+        {"max_tokens": 640},
+        {"batch_windows": 3},
+    ],
 )
 def test_other_settings_give_another_expert(whole, tiny_llama, tmp_path, change):
     other = learnt_from(NOTES, tiny_llama, tmp_path, settings=replace(SMALL, **change))

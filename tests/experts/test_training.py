@@ -178,6 +178,20 @@ def test_a_steps_loss_is_that_of_its_windows(lesson):
     assert lesson.go_on(training, 1)[0] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_the_down_projection_moves_by_its_share_of_the_rate(lesson):
+    moved = {}
+    for share in (1.0, 0.25):
+        training = lesson.begin(down_share=share)
+        lesson.go_on(training, 1)
+        moved[share] = training.parameters["layers.1.down"].detach().clone()
+        # What follows a projection of zeros has no gradient yet, and stays.
+        assert torch.equal(training.parameters["layers.1.up"], lesson.tensors()["layers.1.up"])
+    assert moved[1.0].abs().max() > 0
+    torch.testing.assert_close(moved[0.25], 0.25 * moved[1.0])
+    lesson.go_on(training, 1)
+    assert not torch.equal(training.parameters["layers.1.up"], lesson.tensors()["layers.1.up"])
+
+
 def test_only_counted_tokens_are_learnt(lesson):
     counted_NW = np.zeros((N, W), bool)
     counted_NW[:, 5:9] = True

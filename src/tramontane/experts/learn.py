@@ -55,6 +55,8 @@ class LearnSettings:
     window_tokens: int = 256
     batch_windows: int = 4
     learning_rate: float = 3e-3
+    # Of it, what the down-projection learns at.
+    down_share: float = 1.0
     epochs: int = 0  # 0: by the amount of text
     max_tokens: int = 100_000
     row_tokens: int = 20_480
@@ -68,6 +70,8 @@ class LearnSettings:
             raise LearnError(f"width={self.width} must be a positive multiple of 64")
         if not 0 < self.share_of_layers <= 1:
             raise LearnError(f"share_of_layers={self.share_of_layers} must lie in (0, 1]")
+        if not 0 < self.down_share <= 1:
+            raise LearnError(f"down_share={self.down_share} must lie in (0, 1]")
         if not 0 <= self.share_of_turns < 1:
             raise LearnError(f"share_of_turns={self.share_of_turns} must lie in [0, 1)")
         if self.window_tokens < 2:
@@ -254,6 +258,7 @@ class Learning:
             batch_windows=settings.batch_windows,
             epochs=settings.epochs_for(self.corpus.num_tokens),
             learning_rate=settings.learning_rate,
+            down_share=settings.down_share,
             divergence_weight=settings.divergence_weight,
             seed=settings.seed,
         )

@@ -49,6 +49,9 @@ class Schedule:
     learning_rate: float
     divergence_weight: float
     seed: int
+    # What the down-projection learns at, as a share of the rate: from zero on, and with hundreds of
+    # neurons added up in each of its outputs, it needs smaller steps than the rows it follows.
+    down_share: float = 1.0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -118,9 +121,12 @@ class Training:
             self.notes.layers[layer].networks[0] = InBlocks(network.requires_grad_(True))
             for name, parameter in network.named_parameters():
                 self.parameters[f"layers.{layer}.{name}"] = parameter
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=0.0, betas=(0.9, 0.95), weight_decay=0.0
-        )
+        down = [p for name, p in self.parameters.items() if name.endswith(".down")]
+        rest = [p for name, p in self.parameters.items() if not name.endswith(".down")]
+        groups = [{"params": rest, "share": 1.0}]
+        if down:
+            groups.append({"params": down, "share": self.schedule.down_share})
+        self.optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
 
     def top(self, trunk_BWD: np.ndarray, *, with_expert: bool) -> Tensor:
         """Returns the normalised final states (T, D) of windows given by their trunk states."""
@@ -159,7 +165,7 @@ class Training:
             loss_in_all.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters.values(), 1.0)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate_at(self.step)
+            group["lr"] = group["share"] * self.schedule.rate_at(self.step)
         self.optimizer.step()
         self.step += 1
         return float(loss.detach())
