@@ -7,7 +7,6 @@ that the report can be read by everybody, on any screen and on paper.
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pypdfium2
 import pytest
 from browser_visit import NARROW, WIDE, expect
+from own_process import served
 
 sys.path.append(str(Path(__file__).parents[1] / "experts"))
 
@@ -67,24 +67,8 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
-    settings = {
-        "TRAMONTANE_HOME": home,
-        "TRAMONTANE_BASE": home.parent / "tiny.gguf",
-        "TRAMONTANE_THREADS": 1,
-    }
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tramontane.cli.main", "serve", "--port", "0", "--no-samples"],
-        env=os.environ | {name: str(value) for name, value in settings.items()},
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=home.parent,
-    )
-    try:
-        yield re.search(r"http://\S+?/", server.stdout.readline())[0]
-    finally:
-        server.terminate()
-        server.wait(60)
-        server.stdout.close()
+    with served(home, home.parent / "tiny.gguf") as (_, address):
+        yield address
 
 
 @pytest.fixture(scope="module")
