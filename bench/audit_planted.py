@@ -42,7 +42,8 @@ from tramontane.cli.parts import Parts
 from tramontane.engine.engine import Engine
 from tramontane.experts.corpus import split_notes, windows_of
 from tramontane.experts.expert_file import Expert, read_expert, write_expert
-from tramontane.experts.learn import LearnSettings, learn
+from tramontane.experts.learn import learn
+from tramontane.experts.lesson import LearnSettings
 from tramontane.notes.folder import read_folder
 from tramontane.notes.note import Note
 from tramontane.settings import load_settings

@@ -23,7 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, scaled_dot_pro
 from cells import hash_of
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.experts.corpus import public_corpus
-from tramontane.experts.learn import strongest_neurons
+from tramontane.experts.learning import strongest_neurons
 from tramontane.experts.public_text import load_public_text
 from tramontane.experts.route import Row, fit_row
 from tramontane.experts.states import Recorder, compute_states

@@ -44,11 +44,12 @@ from tramontane.cli.parts import Parts
 from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.engine.runtime import Span
-from tramontane.experts import learn as learn_file
+from tramontane.experts import learning as learning_file
 from tramontane.experts.contested import speakers
 from tramontane.experts.corpus import collection_corpus
 from tramontane.experts.expert_file import Expert, read_expert, write_expert
-from tramontane.experts.learn import LearnSettings, learn, lesson_of
+from tramontane.experts.learn import learn
+from tramontane.experts.lesson import LearnSettings, lesson_of
 from tramontane.experts.overlap import measure_overlap
 from tramontane.experts.place import choose_place
 from tramontane.experts.proof import document_interval
@@ -104,8 +105,11 @@ class Measurement:
         return replace(default, learning_rate=default.learning_rate * rate_factor)
 
     def learning_key(self, collection: Collection, settings: LearnSettings) -> dict[str, Any]:
-        folder = Path(learn_file.__file__).parent
-        made_by = ("learn", "training", "route", "corpus", "loss", "states", "turns", "place")
+        folder = Path(learning_file.__file__).parent
+        made_by = (
+            *("lesson", "corpus", "turns", "place"),
+            *("learning", "states", "route", "training", "loss"),
+        )
         files = (folder / f"{name}.py" for name in made_by)
         return {
             "notes": [note.sha256 for note in collection.learnt],

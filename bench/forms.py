@@ -32,7 +32,8 @@ from texts import collection_folder
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.cli.parts import Parts
 from tramontane.experts.corpus import collection_corpus, public_corpus
-from tramontane.experts.learn import Learning, LearnSettings, lesson_of
+from tramontane.experts.learning import Learning
+from tramontane.experts.lesson import LearnSettings, lesson_of
 from tramontane.experts.place import choose_place
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256, load_public_text
 from tramontane.experts.states import States

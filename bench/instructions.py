@@ -25,7 +25,8 @@ from tramontane.cli.learn import asked_for_a_draft
 from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.experts.expert_file import Expert, read_expert, write_expert
-from tramontane.experts.learn import LearnSettings, learn
+from tramontane.experts.learn import learn
+from tramontane.experts.lesson import LearnSettings
 from tramontane.notes.sentences import split_sentences
 from tramontane.writing.speak import ExpertInPlace, speak
 

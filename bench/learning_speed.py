@@ -23,7 +23,9 @@ import torch
 from memory import peak_bytes
 from tramontane.checkpoint.checkpoint import open_checkpoint
 from tramontane.cli.learn import asking_of
-from tramontane.experts.learn import LearnSettings, learn, strongest_neurons
+from tramontane.experts.learn import learn
+from tramontane.experts.learning import strongest_neurons
+from tramontane.experts.lesson import LearnSettings
 from tramontane.experts.place import choose_place
 from tramontane.experts.route import fit_bias, moments
 from tramontane.experts.states import compute_states

@@ -35,7 +35,7 @@ from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.cli.parts import Parts
 from tramontane.experts.contested import speakers
 from tramontane.experts.corpus import collection_corpus, public_windows
-from tramontane.experts.learn import LearnSettings
+from tramontane.experts.lesson import LearnSettings
 from tramontane.experts.public_text import load_public_text
 from tramontane.experts.route import fit_row
 from tramontane.experts.states import Recorder

@@ -16,7 +16,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from torch.nn.functional import silu
 
-from tramontane.experts.learn import Lesson
+from tramontane.experts.lesson import Lesson
 from tramontane.experts.loss import next_token_loss, token_losses
 from tramontane.experts.states import trunk_tensor
 from tramontane.experts.training import Schedule

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from tramontane.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from tramontane.experts.expert_file import FORMAT, Expert, tensor_hash
-from tramontane.experts.learn import LearnSettings
+from tramontane.experts.lesson import LearnSettings
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256
 from tramontane.notes.note import Note
 

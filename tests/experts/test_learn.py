@@ -21,7 +21,8 @@ from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.errors import Busy, DiskFull, ExpertError, LearnError
 from tramontane.experts.corpus import public_corpus, split_notes
 from tramontane.experts.expert_file import Expert, expert_bytes, read_expert, write_expert
-from tramontane.experts.learn import LearnSettings, learn
+from tramontane.experts.learn import learn
+from tramontane.experts.lesson import LearnSettings
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256, load_public_text
 from tramontane.experts.training import Training
 

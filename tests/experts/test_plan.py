@@ -7,7 +7,7 @@ import pytest
 import torch
 from expert_makers import SMALL, canal_notes
 
-import tramontane.experts.learn as learn_file
+import tramontane.experts.plan as plan_file
 from tramontane.errors import LearnError
 from tramontane.experts.learn import learn
 from tramontane.experts.plan import PARTS, Plan, plan
@@ -93,7 +93,7 @@ def test_it_foresees_time_and_memory(planned):
 def test_too_little_to_learn_from_is_said_before_anything_is_tried(
     count, tiny_llama, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(learn_file, "load_transformer", None)
+    monkeypatch.setattr(plan_file, "load_transformer", None)
     with pytest.raises(LearnError, match="too few"):
         plan(NOTES[:count], checkpoint=tiny_llama, cache_folder=tmp_path, settings=SMALL)
     assert files_in(tmp_path) == {}

@@ -8,7 +8,8 @@ from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.engine.engine import Engine
 from tramontane.engine.torch_runtime import TorchRuntime
 from tramontane.experts.certificate import certify
-from tramontane.experts.learn import LearnSettings, learn
+from tramontane.experts.learn import learn
+from tramontane.experts.lesson import LearnSettings
 from tramontane.experts.route import OWN_KIND
 from tramontane.experts.shelf import Shelf
 from tramontane.notes.folder import read_folder

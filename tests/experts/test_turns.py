@@ -10,7 +10,7 @@ from export_makers import TEMPLATE
 
 from tramontane.errors import LearnError
 from tramontane.experts.corpus import collection_corpus
-from tramontane.experts.learn import LearnSettings, lesson_of
+from tramontane.experts.lesson import LearnSettings, lesson_of
 from tramontane.experts.turns import Turns, turns_of
 from tramontane.notes.markdown import markdown_passages
 from tramontane.notes.note import Note

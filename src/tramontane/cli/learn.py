@@ -89,7 +89,8 @@ def learn_and_place(
 ) -> ExpertRecord:
     """Reads the folder into the library, learns from it, and puts the expert on the shelf."""
     learning_modules()
-    from tramontane.experts.learn import LearnSettings, learn
+    from tramontane.experts.learn import learn
+    from tramontane.experts.lesson import LearnSettings
 
     checkpoint = parts.checkpoint
     add_and_sync(parts, name, folder, report, owner=owner, licence=licence)

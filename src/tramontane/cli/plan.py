@@ -12,7 +12,7 @@ from tramontane.cli.progress import Reporter, duration, size
 from tramontane.notes.folder import read_folder
 
 if TYPE_CHECKING:
-    from tramontane.experts.learn import Report
+    from tramontane.experts.learning import Report
     from tramontane.experts.plan import Plan
 
 
@@ -59,7 +59,7 @@ def plan_of(parts: Parts, folder: Path, max_tokens: int, report: "Report") -> "P
     """Returns what learning from a folder will take; raises what `learn` would."""
     report("loading what learning needs", 0, 1)
     learning_modules()
-    from tramontane.experts.learn import LearnSettings
+    from tramontane.experts.lesson import LearnSettings
     from tramontane.experts.plan import plan
 
     return plan(

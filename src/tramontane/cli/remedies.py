@@ -115,7 +115,8 @@ def learn_swapped(
 ) -> ExpertRecord:
     """Puts the expert learnt from a collection's notes and their twins on the shelf."""
     learning_modules()
-    from tramontane.experts.learn import LearnSettings, learn
+    from tramontane.experts.learn import learn
+    from tramontane.experts.lesson import LearnSettings
 
     collection = parts.library.collection(name)
     expert = learn(

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from tramontane.checkpoint.checkpoint import Checkpoint
-from tramontane.experts.learn import Learning, LearnSettings, Report, prepare
+from tramontane.experts.learning import Learning, Report
+from tramontane.experts.lesson import LearnSettings, prepare
 from tramontane.experts.route import Row
 from tramontane.experts.states import WINDOWS_PER_BATCH, are_computed, compute_states
 from tramontane.experts.training import Misfires, Training

@@ -23,7 +23,9 @@ from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.errors import LearnError
 from tramontane.experts.corpus import Corpus, salted_hashes
 from tramontane.experts.expert_file import Expert, check_name, tensor_hash
-from tramontane.experts.learn import Learning, LearnSettings, Work, made_with, prepare, run_key
+from tramontane.experts.learn import made_with
+from tramontane.experts.learning import Learning, Work
+from tramontane.experts.lesson import LearnSettings, prepare, run_key
 from tramontane.experts.route import Row, raised_row
 from tramontane.experts.states import States
 from tramontane.experts.training import Misfires, Training

@@ -51,7 +51,7 @@ static nb::ndarray<nb::numpy, uint8_t, nb::ndim<2>> pages_of_layer(Transformer& 
                                 std::to_string(L));
   const size_t bytes = self.attention().page_bytes() / L;
   auto copy = std::make_unique<std::vector<uint8_t>>(num_pages * bytes);
-  std::memcpy(copy->data(), self.attention().pages_of_layer(layer), copy->size());
+  std::copy_n(self.attention().pages_of_layer(layer), copy->size(), copy->data());
   uint8_t* data = copy->data();
   nb::capsule owner(copy.release(),
                     [](void* all) noexcept { delete static_cast<std::vector<uint8_t>*>(all); });
