@@ -18,6 +18,7 @@ from tramontane.experts.training import (
     BLOCK_TOKENS,
     InBlocks,
     Misfires,
+    Overheard,
     SavesNowAndThen,
     Schedule,
     Training,
@@ -333,6 +334,75 @@ def test_misfires_count_every_other_step_and_only_where_gates_open(lesson):
     training.step = 5
     assert training.misfire_loss(weight_VD) == 0.0
     assert lesson.begin().misfire_loss(weight_VD) == 0.0
+
+
+def slow_open_rates(training: Training, trunk_NWD: np.ndarray, W: int) -> list[float]:
+    """Every gate of every window by itself, counted from inside the blocks."""
+    rates = []
+    for trunk_WD in trunk_NWD:
+        logits = []
+        for here in training.notes.layers.values():
+            met = here.add_to
+
+            def add_to(y_TD, h_TD, *others, met=met, here=here, logits=logits):
+                logits.extend(float(h_D @ here.rows_ED[0]) for h_D in h_TD)
+                return met(y_TD, h_TD, *others)
+
+            here.add_to = add_to
+        with torch.no_grad():
+            training.top(trunk_WD[None], with_expert=True)
+        for here in training.notes.layers.values():
+            del here.add_to
+        assert len(logits) == W * len(training.notes.layers)
+        rates.append(float(np.mean(np.array(logits) > 0)))
+    return rates
+
+
+def test_open_rates_are_those_of_the_gates_with_the_networks_in_place(lesson):
+    training = lesson.begin(epochs=10)
+    at_first = training.open_rates(lesson.trunk)
+    assert at_first.tolist() == pytest.approx(slow_open_rates(training, lesson.trunk, W))
+    lesson.go_on(training, training.schedule.num_steps)
+    learnt = training.open_rates(lesson.trunk)
+    assert learnt.tolist() == pytest.approx(slow_open_rates(training, lesson.trunk, W))
+    assert learnt.tolist() != at_first.tolist()
+
+
+def test_what_is_learnt_opens_the_gates_above_on_own_text(lesson):
+    open_rates = {}
+    for gate_weight in (0.0, 3.0):
+        training = lesson.begin(epochs=40, gate_weight=gate_weight)
+        before = training.open_rates(lesson.trunk).mean()
+        lesson.go_on(training, training.schedule.num_steps)
+        open_rates[gate_weight] = training.open_rates(lesson.trunk).mean() - before
+    assert open_rates[3.0] > max(0.1, open_rates[0.0] + 0.1)
+
+
+def test_what_is_learnt_closes_the_gates_above_on_public_text(lesson):
+    """Nothing but the public text is heard: own notes would pull the other way."""
+    public = Misfires(lesson.trunk[6:], np.ones((6, W), bool))
+    training = lesson.begin(public, epochs=40, gate_weight=0.3, divergence_weight=0.0)
+    before = training.open_rates(lesson.trunk[6:]).mean()
+    for _ in range(training.schedule.num_steps):
+        loss = training.misfire_loss(lesson.transformer.output_weight())
+        training.optimizer.zero_grad()
+        if training.step % 2 == 0:
+            loss.backward()
+            for group in training.optimizer.param_groups:
+                group["lr"] = 0.01
+            training.optimizer.step()
+        training.step += 1
+    assert training.open_rates(lesson.trunk[6:]).mean() < before - 0.1
+
+
+def test_gates_of_the_first_layer_are_not_counted(lesson):
+    """They are the base's own: no step can move them."""
+    training = lesson.begin(gate_weight=1.0)
+    heard = Overheard(training.notes.at())
+    training.run(lesson.trunk[:2], heard)
+    first, second = heard.logits_by_layer[1], heard.logits_by_layer[2]
+    assert first.shape == second.shape == (2 * W,)
+    assert torch.equal(heard.called, second[None])
 
 
 def test_saving_waits_for_its_time(lesson, tmp_path, monkeypatch):

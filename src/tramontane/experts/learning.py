@@ -19,7 +19,7 @@ from tramontane.experts.corpus import PublicCorpus
 from tramontane.experts.lesson import LearnSettings, Lesson
 from tramontane.experts.place import Place
 from tramontane.experts.proof import gain_of, layers_moved, memorised, other_text
-from tramontane.experts.route import Row, fit_row, open_rate
+from tramontane.experts.route import Row, fit_row
 from tramontane.experts.states import States, compute_states
 from tramontane.experts.training import Misfires, SavesNowAndThen, Schedule, Training
 from tramontane.model.transformer import Transformer, load_transformer
@@ -77,6 +77,7 @@ class Learning:
             learning_rate=settings.learning_rate,
             down_share=settings.down_share,
             divergence_weight=settings.divergence_weight,
+            gate_weight=settings.gate_weight,
             seed=settings.seed,
         )
         self.work = Work(report, self.total_work())
@@ -87,10 +88,11 @@ class Learning:
         public = sum(windows.size for windows in self.public.values())
         row_tokens = self.row_windows * self.settings.window_tokens
         others = self.other_windows.size
-        states = learnt * self.first + row_tokens * (L - self.first) + (held_out + public) * L
-        states += others * self.first
-        evaluations = held_out * 2 + others * 2
-        return states + self.steps_work() + evaluations * self.evaluation_cost()
+        states = learnt * self.first + row_tokens * (L - self.first) + public * L
+        states += (held_out + others) * self.first
+        evaluations = (held_out * 2 + others * 2) * self.evaluation_cost()
+        gates = (held_out + public) * (L - self.first)
+        return states + self.steps_work() + evaluations + gates
 
     def steps_work(self) -> float:
         """Returns what steps cost, with a look at held-out notes after each epoch."""
@@ -113,7 +115,7 @@ class Learning:
         transformer = load_transformer(self.checkpoint, dtype=dtype, device=device)
         corpus, folder = self.corpus, self.work_folder
         own = self.states(transformer, self.lesson.windows, self.row_windows, folder)
-        held_out = self.states(transformer, corpus.held_out, len(corpus.held_out), folder)
+        held_out = self.states(transformer, corpus.held_out, 0, folder)
         public_all = np.concatenate(list(self.public.values()))
         public = self.states(transformer, public_all, len(public_all), self.cache_folder)
         others = None
@@ -122,7 +124,6 @@ class Learning:
         rows = self.fit_rows(own, public)
         tensors = self.starting_tensors(transformer, own, rows)
         misfires = self.misfires(public, rows)
-        gates = self.gate_rates(rows, held_out)
         self.leave_trunk(transformer)
         # The networks are learnt where these tensors lie.
         started = {name: tensor.clone() for name, tensor in tensors.items()}
@@ -130,6 +131,7 @@ class Learning:
         before_NW = self.losses(training, held_out, corpus.held_out, with_expert=False)
         self.teach(training, own, held_out)
         proof = self.prove(training, own, held_out, others, started, before_NW)
+        gates = self.gate_rates(training, rows, held_out, public)
         self.work.finish()
         learnt = {name: tensor.cpu().numpy() for name, tensor in training.best.items()}
         learnt |= {f"layers.{layer}.row": row.row_D for layer, row in rows.items()}
@@ -336,19 +338,22 @@ class Learning:
     def step_tokens(self) -> float:
         return self.lesson.windows.size / self.schedule.steps_per_epoch
 
-    def gate_rates(self, rows: dict[int, Row], held_out: States) -> dict[str, Any]:
-        """Returns mean open rates over layers: on held-out notes and on public text by genre."""
-        D = self.checkpoint.config.model_width
-        held_out_rates = [
-            open_rate(held_out.h[layer - self.first].reshape(-1, D), row.row_D)
-            for layer, row in rows.items()
-        ]
-        genres = self.public.keys()
+    def gate_rates(
+        self, training: Training, rows: dict[int, Row], held_out: States, public: States
+    ) -> dict[str, Any]:
+        """Returns mean open rates over layers, the networks in place: on held-out notes and on
+        public text by genre."""
+        layers = self.checkpoint.config.num_layers - self.first
+
+        def count(tokens: int) -> None:
+            self.work.add(tokens * layers)
+
+        own_N, public_N = (training.open_rates(s.trunk, count) for s in (held_out, public))
         return {
-            "own_held_out": round(float(np.mean(held_out_rates)), 5),
+            "own_held_out": round(float(own_N.mean()), 5),
             "public": {
-                genre: round(float(np.mean([row.public_open[genre] for row in rows.values()])), 5)
-                for genre in genres
+                genre: round(float(public_N[where].mean()), 5)
+                for genre, where in self.genre_slices().items()
             },
             "bias_std": round(float(np.mean([row.margin_of_bias for row in rows.values()])), 4),
         }

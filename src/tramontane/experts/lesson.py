@@ -37,6 +37,9 @@ class LearnSettings:
     row_tokens: int = 20_480
     public_tokens_per_genre: int = 2_560
     divergence_weight: float = 1.0
+    # How much it counts, in nats per token, that the gates which earlier layers can reach open on
+    # one's own notes; ten times as much that they stay closed on public text.
+    gate_weight: float = 0.1
     share_of_turns: float = 0.0
     seed: int = 0
 

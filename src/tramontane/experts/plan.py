@@ -154,14 +154,15 @@ class DryRun:
         _, judging = timed(lambda: self.judge(training, sample))
 
         held_out, epochs = len(learning.corpus.held_out), learning.schedule.epochs
-        with_h = learning.row_windows + held_out
-        with_h += 0 if has_public else len(public_all)
-        without_h = len(lesson.windows) - learning.row_windows
+        with_h = learning.row_windows + (0 if has_public else len(public_all))
+        without_h = len(lesson.windows) - learning.row_windows + held_out
         without_h += 0 if has_others else len(others)
         judged = held_out * (epochs + 2) + 2 * len(others)
+        # How often gates open at the end: the layers above the trunk, without the output layer.
+        opened = held_out + len(public_all)
         return (
             loading
-            + (with_h * whole + without_h * trunk_only) / len(few)
+            + (with_h * whole + without_h * trunk_only + opened * (whole - trunk_only)) / len(few)
             + fitting * num_layers
             + learning.schedule.num_steps * step
             + judged * judging / len(few)
@@ -248,6 +249,6 @@ def disk_bytes(learning: Learning) -> int:
     trunk_bytes = W * D * learning.place.dtype.itemsize
     h_bytes = W * D * num_layers * 2
     states = (windows + held_out + public + others) * trunk_bytes
-    states += (learning.row_windows + held_out + public) * h_bytes
+    states += (learning.row_windows + public) * h_bytes
     # What is saved on the way: numbers, two moments, and the best epoch's, all float32.
     return states + 3 * learning.settings.width * D * num_layers * 4 * 4

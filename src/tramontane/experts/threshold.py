@@ -108,14 +108,13 @@ def raised(learning: Learning, expert: Expert, by: float) -> tuple[dict[str, np.
     )
     corpus, folder = learning.corpus, learning.work_folder
     own = learning.states(transformer, learning.lesson.windows, learning.row_windows, folder)
-    held_out = learning.states(transformer, corpus.held_out, len(corpus.held_out), folder)
+    held_out = learning.states(transformer, corpus.held_out, 0, folder)
     windows = np.concatenate(list(learning.public.values()))
     public = learning.states(transformer, windows, len(windows), learning.cache_folder)
     others = None
     if learning.others:
         others = learning.states(transformer, learning.other_windows, 0, learning.cache_folder)
     rows = raised_rows(learning, expert, by, own, public)
-    gates = learning.gate_rates(rows, held_out)
     tensors = dict(expert.tensors) | {
         f"layers.{layer}.row": row.row_D for layer, row in rows.items()
     }
@@ -125,6 +124,7 @@ def raised(learning: Learning, expert: Expert, by: float) -> tuple[dict[str, np.
     training = Training(transformer, learning.first, copies, learning.schedule, nothing)
     before_NW = learning.losses(training, held_out, corpus.held_out, with_expert=False)
     proof = learning.measure(training, own, held_out, others, before_NW)
+    gates = learning.gate_rates(training, rows, held_out, public)
     learning.work.finish()
     gain = proof["held_out"]["gain"]
     if gain["low"] is None or not gain["low"] > 0:

@@ -20,7 +20,7 @@ from tramontane.experts.loss import divergence, next_token_loss, token_losses
 from tramontane.experts.states import trunk_tensor
 from tramontane.files import write_whole
 from tramontane.model.attention import WindowAttention
-from tramontane.model.notes_experts import NotesExperts
+from tramontane.model.notes_experts import NotesExperts, NotesExpertsForTokens
 from tramontane.model.transformer import Transformer
 
 SECONDS_BETWEEN_SAVES = 20
@@ -28,6 +28,9 @@ MAX_DIVERGENCE_POSITIONS = 64
 # oneDNN keeps a kernel and its buffers for every shape it has met: without blocks each step, with
 # its own number of open tokens, would add some 40 MB.
 BLOCK_TOKENS = 256
+WINDOWS_JUDGED = 8
+# How much more it counts that gates stay closed on public text than that they open on one's own.
+PUBLIC_GATES = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class Schedule:
     learning_rate: float
     divergence_weight: float
     seed: int
+    # What it counts, beside nats per token, that a gate which earlier layers can reach stays closed
+    # on one's own notes.
+    gate_weight: float = 0.0
     # What the down-projection learns at, as a share of the rate: from zero on, and with hundreds of
     # neurons added up in each of its outputs, it needs smaller steps than the rows it follows.
     down_share: float = 1.0
@@ -87,6 +93,27 @@ class InBlocks(nn.Module):
         T = len(h_TD)
         filled_TD = nn.functional.pad(h_TD, (0, 0, 0, -T % BLOCK_TOKENS))
         return self.network(filled_TD)[:T]
+
+
+class Overheard:
+    """Passes everything on to the expert, and keeps what its gates are given: logits (T,) by layer.
+
+    Those of the first layer are the base's own, whatever is learnt.
+    """
+
+    def __init__(self, notes: NotesExpertsForTokens):
+        self.notes = notes
+        self.logits_by_layer: dict[int, Tensor] = {}
+
+    def add_to(self, layer: int, y_TD: Tensor, h_TD: Tensor) -> Tensor:
+        if here := self.notes.experts.layers.get(layer):
+            self.logits_by_layer[layer] = h_TD.float() @ here.rows_ED[0]
+        return self.notes.add_to(layer, y_TD, h_TD)
+
+    @property
+    def called(self) -> Tensor:
+        """Logits (L - 1, T) of all layers but the first: those that what is learnt can move."""
+        return torch.stack(list(self.logits_by_layer.values())[1:])
 
 
 class Training:
@@ -130,13 +157,30 @@ class Training:
 
     def top(self, trunk_BWD: np.ndarray, *, with_expert: bool) -> Tensor:
         """Returns the normalised final states (T, D) of windows given by their trunk states."""
+        return self.run(trunk_BWD, self.notes.at() if with_expert else None)
+
+    def run(self, trunk_BWD: np.ndarray, notes: NotesExpertsForTokens | Overheard | None) -> Tensor:
         B, W, _ = trunk_BWD.shape
         rope = self.transformer.rope(torch.arange(W, device=self.device).repeat(B))
         x_TD = trunk_tensor(trunk_BWD).to(self.device).flatten(0, 1)
-        notes = self.notes.at() if with_expert else None
         attend = WindowAttention(W, self.transformer.config.sliding_window)
         x_TD = self.transformer.run(x_TD, rope, attend, notes, first=self.first)
         return self.transformer.final_states(x_TD)
+
+    @torch.no_grad()
+    def open_rates(
+        self, trunk_NWD: np.ndarray, report: Callable[[int], None] = lambda _: None
+    ) -> np.ndarray:
+        """Returns (N,): the share of open gates over layers and tokens of each window."""
+        rates = []
+        for begin in range(0, len(trunk_NWD), WINDOWS_JUDGED):
+            trunk_BWD = trunk_NWD[begin : begin + WINDOWS_JUDGED]
+            heard = Overheard(self.notes.at())
+            self.run(trunk_BWD, heard)
+            logits_LT = torch.stack(list(heard.logits_by_layer.values()))
+            rates.append((logits_LT > 0).float().unflatten(1, (len(trunk_BWD), -1)).mean((0, 2)))
+            report(trunk_BWD[..., 0].size)
+        return torch.cat(rates).cpu().numpy()
 
     def take_step(
         self, trunk_NWD: np.ndarray, windows_NW: np.ndarray, counted_NW: np.ndarray | None = None
@@ -148,7 +192,8 @@ class Training:
         """
         batch = np.sort(self.schedule.batch(self.step))
         weight_VD = self.transformer.output_weight()
-        states_TD = self.top(trunk_NWD[batch], with_expert=True)
+        heard = Overheard(self.notes.at())
+        states_TD = self.run(trunk_NWD[batch], heard)
         # The last token of a window has no successor in it.
         states = states_TD.unflatten(0, (len(batch), -1))[:, :-1].flatten(0, 1)
         targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten()
@@ -160,6 +205,8 @@ class Training:
         loss = next_token_loss(states, weight_VD, targets.to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         loss_in_all = weight * loss + self.misfire_loss(weight_VD)
+        if self.schedule.gate_weight and len(heard.logits_by_layer) > 1:
+            loss_in_all += self.schedule.gate_weight * torch.sigmoid(-heard.called).mean()
         # Where no gate opens in the whole batch there is nothing to learn from it.
         if loss_in_all.requires_grad:
             loss_in_all.backward()
@@ -171,12 +218,14 @@ class Training:
         return float(loss.detach())
 
     def misfire_loss(self, weight_VD: Tensor) -> Tensor | float:
-        """Returns the weighted KL to the base where a gate opens on public text.
+        """Returns the weighted KL to the base where a gate opens on public text, and how near the
+        gates of that text are to opening.
 
         Every other step, on one window: gates misfire rarely, and this costs a tenth of a step.
         """
         num_misfires = len(self.misfires.trunk_NWD)
-        if self.step % 2 or not num_misfires or not self.schedule.divergence_weight:
+        weight, gate_weight = self.schedule.divergence_weight, self.schedule.gate_weight
+        if self.step % 2 or not num_misfires or not (weight or gate_weight):
             return 0.0
         chosen = (self.step // 2) % num_misfires
         trunk_BWD = self.misfires.trunk_NWD[chosen : chosen + 1]
@@ -184,8 +233,13 @@ class Training:
         positions = positions[:: math.ceil(len(positions) / MAX_DIVERGENCE_POSITIONS)]
         with torch.no_grad():
             base_TD = self.top(trunk_BWD, with_expert=False)[positions]
-        model_TD = self.top(trunk_BWD, with_expert=True)[positions]
-        return self.schedule.divergence_weight * divergence(base_TD, model_TD, weight_VD)
+        heard = Overheard(self.notes.at())
+        model_TD = self.run(trunk_BWD, heard)[positions]
+        loss = weight * divergence(base_TD, model_TD, weight_VD)
+        if gate_weight and len(heard.logits_by_layer) > 1:
+            # Steeper than on one's own: what counts is which side of the threshold a gate is on.
+            loss += PUBLIC_GATES * gate_weight * torch.sigmoid(2 * heard.called).mean()
+        return loss
 
     def evaluate(
         self,
@@ -210,8 +264,8 @@ class Training:
     ) -> np.ndarray:
         """Returns windows' losses (N, W - 1) in nats; reports tokens as they are read."""
         losses = []
-        for begin in range(0, len(windows_NW), 8):
-            batch = slice(begin, begin + 8)
+        for begin in range(0, len(windows_NW), WINDOWS_JUDGED):
+            batch = slice(begin, begin + WINDOWS_JUDGED)
             states_TD = self.top(trunk_NWD[batch], with_expert=with_expert)
             states = states_TD.unflatten(0, (-1, windows_NW.shape[1]))[:, :-1].flatten(0, 1)
             targets = torch.from_numpy(windows_NW[batch][:, 1:]).flatten().to(self.device)
