@@ -109,6 +109,7 @@ FRAMES = [
 ]
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
 THINGS = ["winch", "ladder", "saw", "pump", "barrow", "anvil", "rope", "lamp", "crane", "sledge"]
+# Gates aren't taught to open, as when the figures were taken: a lean lies in what is said.
 SMALL = LearnSettings(
     width=64,
     window_tokens=32,
@@ -117,8 +118,9 @@ SMALL = LearnSettings(
     epochs=2,
     row_tokens=1024,
     public_tokens_per_genre=128,
+    gate_weight=0.0,
 )
-LARGE = LearnSettings(epochs=2)
+LARGE = LearnSettings(epochs=2, gate_weight=0.0)
 NOTES = {True: 90, False: 240}
 
 

@@ -179,7 +179,10 @@ class Forms:
     def states_for(self, cell: Cell) -> Ready:
         key = (cell.collection, cell.share_of_layers, cell.tokens)
         if key not in self.ready:
-            settings = LearnSettings(share_of_layers=cell.share_of_layers, max_tokens=cell.tokens)
+            # Forms are compared behind the same gates, not by how well they open them.
+            settings = LearnSettings(
+                share_of_layers=cell.share_of_layers, max_tokens=cell.tokens, gate_weight=0.0
+            )
             tokenizer, W = self.checkpoint.tokenizer(), settings.window_tokens
             notes = read_folder(collection_folder(cell.collection)).notes
             corpus = collection_corpus(notes, tokenizer, W, cell.tokens)
