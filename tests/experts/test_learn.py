@@ -15,16 +15,20 @@ import numpy as np
 import pytest
 import torch
 from expert_makers import NUM_LAYERS, SMALL, WIDTH, canal_notes, note
+from torch import Tensor
 
 import tramontane.experts.training as training_file
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.errors import Busy, DiskFull, ExpertError, LearnError
-from tramontane.experts.corpus import public_corpus, split_notes
+from tramontane.experts.corpus import collection_corpus, public_corpus, split_notes
 from tramontane.experts.expert_file import Expert, expert_bytes, read_expert, write_expert
 from tramontane.experts.learn import learn
 from tramontane.experts.lesson import LearnSettings
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256, load_public_text
 from tramontane.experts.training import Training
+from tramontane.model.attention import WindowAttention
+from tramontane.model.notes_experts import NotesExperts
+from tramontane.model.transformer import load_transformer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -96,6 +100,40 @@ def test_something_is_learnt_and_the_manifest_says_how_much(whole):
     assert manifest["public_text_sha256"] == PUBLIC_TEXT_SHA256
     assert manifest["settings"] == asdict(SMALL)
     assert manifest["owner"] == "the canal keeper"
+
+
+class GatesCounted:
+    """Counts open gates one block at a time, and lets an expert speak there or not."""
+
+    def __init__(self, tensors: dict[str, Tensor], speaks: bool):
+        self.notes = NotesExperts({"expert": tensors}).at()
+        self.speaks = speaks
+        self.is_open: list[bool] = []
+
+    def add_to(self, layer: int, y_TD: Tensor, h_TD: Tensor) -> Tensor:
+        here = self.notes.experts.layers.get(layer)
+        if here is not None:
+            self.is_open += (h_TD @ here.rows_ED[0] > 0).tolist()
+        return self.notes.add_to(layer, y_TD, h_TD) if self.speaks else y_TD
+
+
+def test_gates_are_counted_with_what_was_learnt_in_place(tiny_llama, tmp_path):
+    calls = replace(SMALL, share_of_layers=2 / 3, gate_weight=0.3)
+    expert = learnt_from(NOTES, tiny_llama, tmp_path, settings=calls)
+    tensors = {name: torch.from_numpy(tensor.copy()) for name, tensor in expert.tensors.items()}
+    transformer = load_transformer(tiny_llama)
+    corpus = collection_corpus(NOTES, tiny_llama.tokenizer(), SMALL.window_tokens, 10_000)
+    rates = {}
+    for speaks in (True, False):
+        counted = GatesCounted(tensors, speaks)
+        for window_W in corpus.held_out:
+            rope = transformer.rope(torch.arange(len(window_W)))
+            with torch.no_grad():
+                x_TD = transformer.embed(torch.from_numpy(window_W))
+                transformer.run(x_TD, rope, WindowAttention(len(window_W), None), counted)
+        rates[speaks] = np.mean(counted.is_open)
+    assert expert.manifest["gates"]["own_held_out"] == pytest.approx(rates[True], abs=0.002)
+    assert abs(rates[True] - rates[False]) > 0.01
 
 
 def test_a_gain_that_one_note_makes_is_not_sure(tiny_llama, tmp_path, monkeypatch):

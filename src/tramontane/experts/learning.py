@@ -113,14 +113,7 @@ class Learning:
         """Returns the expert's tensors and the proof of what it learnt."""
         device, dtype = self.place.device, self.place.dtype
         transformer = load_transformer(self.checkpoint, dtype=dtype, device=device)
-        corpus, folder = self.corpus, self.work_folder
-        own = self.states(transformer, self.lesson.windows, self.row_windows, folder)
-        held_out = self.states(transformer, corpus.held_out, 0, folder)
-        public_all = np.concatenate(list(self.public.values()))
-        public = self.states(transformer, public_all, len(public_all), self.cache_folder)
-        others = None
-        if self.others:
-            others = self.states(transformer, self.other_windows, 0, self.cache_folder)
+        own, held_out, public, others = self.all_states(transformer)
         rows = self.fit_rows(own, public)
         tensors = self.starting_tensors(transformer, own, rows)
         misfires = self.misfires(public, rows)
@@ -128,7 +121,7 @@ class Learning:
         # The networks are learnt where these tensors lie.
         started = {name: tensor.clone() for name, tensor in tensors.items()}
         training = Training(transformer, self.first, tensors, self.schedule, misfires)
-        before_NW = self.losses(training, held_out, corpus.held_out, with_expert=False)
+        before_NW = self.losses(training, held_out, self.corpus.held_out, with_expert=False)
         self.teach(training, own, held_out)
         proof = self.prove(training, own, held_out, others, started, before_NW)
         gates = self.gate_rates(training, rows, held_out, public)
@@ -214,6 +207,18 @@ class Learning:
     def row_windows(self) -> int:
         """How many windows rows are fitted on: of the notes themselves, not of turns."""
         return min(self.settings.row_tokens // self.settings.window_tokens, len(self.corpus.learnt))
+
+    def all_states(self, transformer: Transformer) -> tuple[States, States, States, States | None]:
+        """Returns the states of the lesson, of notes held out, of the public text that rows are
+        fitted on, and of public text they are not fitted on, where there is some."""
+        public_all = np.concatenate(list(self.public.values()))
+        own = self.states(transformer, self.lesson.windows, self.row_windows, self.work_folder)
+        held_out = self.states(transformer, self.corpus.held_out, 0, self.work_folder)
+        public = self.states(transformer, public_all, len(public_all), self.cache_folder)
+        others = None
+        if self.others:
+            others = self.states(transformer, self.other_windows, 0, self.cache_folder)
+        return own, held_out, public, others
 
     def states(
         self, transformer: Transformer, windows: np.ndarray, num_with_h: int, folder: Path

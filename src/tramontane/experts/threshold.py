@@ -106,23 +106,16 @@ def raised(learning: Learning, expert: Expert, by: float) -> tuple[dict[str, np.
     transformer = load_transformer(
         learning.checkpoint, dtype=learning.place.dtype, device=learning.place.device
     )
-    corpus, folder = learning.corpus, learning.work_folder
-    own = learning.states(transformer, learning.lesson.windows, learning.row_windows, folder)
-    held_out = learning.states(transformer, corpus.held_out, 0, folder)
-    windows = np.concatenate(list(learning.public.values()))
-    public = learning.states(transformer, windows, len(windows), learning.cache_folder)
-    others = None
-    if learning.others:
-        others = learning.states(transformer, learning.other_windows, 0, learning.cache_folder)
+    own, held_out, public, others = learning.all_states(transformer)
     rows = raised_rows(learning, expert, by, own, public)
     tensors = dict(expert.tensors) | {
         f"layers.{layer}.row": row.row_D for layer, row in rows.items()
     }
     learning.leave_trunk(transformer)
-    nothing = Misfires(public.trunk[:0], np.zeros((0, windows.shape[1]), bool))
+    nothing = Misfires(public.trunk[:0], np.zeros((0, learning.settings.window_tokens), bool))
     copies = {key: torch.from_numpy(tensor.copy()) for key, tensor in tensors.items()}
     training = Training(transformer, learning.first, copies, learning.schedule, nothing)
-    before_NW = learning.losses(training, held_out, corpus.held_out, with_expert=False)
+    before_NW = learning.losses(training, held_out, learning.corpus.held_out, with_expert=False)
     proof = learning.measure(training, own, held_out, others, before_NW)
     gates = learning.gate_rates(training, rows, held_out, public)
     learning.work.finish()

@@ -29,8 +29,8 @@ MAX_DIVERGENCE_POSITIONS = 64
 # its own number of open tokens, would add some 40 MB.
 BLOCK_TOKENS = 256
 WINDOWS_JUDGED = 8
-# How much more it counts that gates stay closed on public text than that they open on one's own.
-PUBLIC_GATES = 10.0
+# What gates kept closed on public text weigh, against gates opened on one's own.
+WEIGHT_OF_PUBLIC_GATES = 10.0
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class Training:
         loss = weight * divergence(base_TD, model_TD, weight_VD)
         if gate_weight and len(heard.logits_by_layer) > 1:
             # Steeper than on one's own: what counts is which side of the threshold a gate is on.
-            loss += PUBLIC_GATES * gate_weight * torch.sigmoid(2 * heard.called).mean()
+            loss += WEIGHT_OF_PUBLIC_GATES * gate_weight * torch.sigmoid(2 * heard.called).mean()
         return loss
 
     def evaluate(
