@@ -45,7 +45,7 @@ from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.engine.runtime import Span
 from tramontane.experts import learning as learning_file
-from tramontane.experts.contested import speakers
+from tramontane.experts.contested import NAMED_ABOVE, STRETCH_TOKENS, speakers
 from tramontane.experts.corpus import collection_corpus
 from tramontane.experts.expert_file import Expert, read_expert, write_expert
 from tramontane.experts.learn import learn
@@ -56,7 +56,7 @@ from tramontane.experts.proof import document_interval
 from tramontane.experts.public_text import PUBLIC_TEXT_SHA256
 from tramontane.experts.states import compute_states
 from tramontane.experts.training import Schedule
-from tramontane.experts.voice import AUDIBLE, effect, speaker
+from tramontane.experts.voice import effect
 from tramontane.library.embed import WordLlamaEmbedder
 from tramontane.library.library import Library
 from tramontane.model.notes_experts import NotesExperts
@@ -70,7 +70,6 @@ from tramontane.writing.speak import ExpertInPlace
 
 ROOT = Path(__file__).parents[1]
 NEVER_LEARNT = ("til-simonw", "policies-basecamp", "bread-code", "equity-compensation")
-STRETCH = 64
 WINDOW_TOKENS = 512
 SENTENCES_PER_NOTE, MAX_NOTES_WRITTEN = 4, 10
 # The effect takes a pass for each expert.
@@ -554,7 +553,8 @@ class Measurement:
             {name: [n.text for n in c.learnt] for name, c in self.collections.items()}
         )
         claims = []
-        by_voice = {n: [self.named(s["shares"]) == n for s in row] for n, row in rows.items()}
+        by_voice = {n: [self.named(s["gates"]) == n for s in row] for n, row in rows.items()}
+        by_share = {n: [self.loudest(s["shares"]) == n for s in row] for n, row in rows.items()}
         by_effect = {
             n: [self.loudest(s["effect"]) == n for s in row if "effect" in s]
             for n, row in rows.items()
@@ -571,9 +571,9 @@ class Measurement:
                 words_right,
                 right,
                 sum(map(len, rows.values())),
-                f"by share; by effect {pooled(by_effect):.4f} of "
-                f"{sum(map(len, by_effect.values()))}; peer: TF-IDF's nearest collection; "
-                f"{beside}",
+                f"by gates; the loudest share, never silent, {pooled(by_share):.4f}; by effect "
+                f"{pooled(by_effect):.4f} of {sum(map(len, by_effect.values()))}; peer: TF-IDF's "
+                f"nearest collection; {beside}",
             )
         )
         others = {genre: self.stretches_of_others(genre) for genre in self.scaffolds}
@@ -587,7 +587,7 @@ class Measurement:
                 None,
                 pooled(public),
                 sum(map(len, public.values())),
-                f"by share, all in place; other people's notes beside, not counted; {beside}",
+                f"by gates, all in place; other people's notes beside, not counted; {beside}",
             )
         )
         crossed = self.passages_of_others()
@@ -604,9 +604,11 @@ class Measurement:
         )
         return claims
 
-    def named(self, mean_shares: Mapping[str, float]) -> str | None:
-        names = list(mean_shares)
-        return speaker(np.array([list(mean_shares.values())]), names)
+    def named(self, mean_gates: Mapping[str, float]) -> str | None:
+        names = list(mean_gates)
+        lines = [named_above(self.experts[name]) for name in names]
+        named = speakers(np.array([list(mean_gates.values())]), names, lines)
+        return named[0] if named else None
 
     def loudest(self, effects: Mapping[str, float]) -> str | None:
         best = max(effects, key=effects.get)
@@ -618,19 +620,20 @@ class Measurement:
         def measured() -> list[dict[str, Any]]:
             found = []
             for place, window in enumerate(collection.test_windows.tolist()):
-                shares_TE, _ = self.engine.shares_of(window, experts=self.everyone)
+                shares_TE, gates_TE = self.engine.shares_of(window, experts=self.everyone)
                 effects_TE = None
                 if place < WINDOWS_OF_EFFECT:
                     effects_TE = effect(self.engine, window, self.everyone)
-                for begin in range(0, len(window) - STRETCH + 1, STRETCH):
-                    where = slice(begin, begin + STRETCH)
+                for begin in range(0, len(window) - STRETCH_TOKENS + 1, STRETCH_TOKENS):
+                    where = slice(begin, begin + STRETCH_TOKENS)
                     told = {
                         "text": self.tokenizer.decode(window[where]),
                         "shares": self.by_name(shares_TE[where].mean(axis=0)),
+                        "gates": self.by_name(gates_TE[where].mean(axis=0)),
                     }
                     if effects_TE is not None:
                         # The first token has no log-probability.
-                        spoken = effects_TE[max(0, begin - 1) : begin + STRETCH - 1]
+                        spoken = effects_TE[max(0, begin - 1) : begin + STRETCH_TOKENS - 1]
                         told["effect"] = self.by_name(spoken.mean(axis=0))
                     found.append(told)
             return found
@@ -667,9 +670,8 @@ class Measurement:
         def measured() -> list[dict[str, float]]:
             found = []
             for window in self.scaffolds[genre]():
-                shares_TE, _ = self.engine.shares_of(window, experts=self.everyone)
-                for begin in range(0, len(window) - STRETCH + 1, STRETCH):
-                    found.append(self.by_name(shares_TE[begin : begin + STRETCH].mean(axis=0)))
+                _, gates_TE = self.engine.shares_of(window, experts=self.everyone)
+                found += [self.by_name(part.mean(axis=0)) for part in stretches(gates_TE)]
             return found
 
         key = self.key(tokens=self.wanted.other_tokens)
@@ -691,11 +693,9 @@ class Measurement:
                 for b, digest in self.hashes.items():
                     if b == a:
                         continue
-                    shares_TE, _ = self.engine.shares_of(ids, experts=(digest,))
-                    silent += [
-                        speaker(shares_TE[begin : begin + STRETCH], [b]) is None
-                        for begin in range(0, len(ids) - STRETCH + 1, STRETCH)
-                    ]
+                    _, gates_TE = self.engine.shares_of(ids, experts=(digest,))
+                    line = named_above(self.experts[b])
+                    silent += [not speakers(part, [b], [line]) for part in stretches(gates_TE)]
             return {"silent": silent}
 
         return self.cells.get(
@@ -722,13 +722,15 @@ class Measurement:
             pairs = overlap.look_alikes()
             look_alikes = {frozenset(names) for names in pairs}
             in_order = sorted(hashes, key=hashes.get)
+            experts = self.experts | {LOOK_ALIKE: expert}
+            lines = [named_above(experts[name]) for name in in_order]
             rows = {}
             for name in pair:
                 rows[name] = [
-                    list(speakers(stretch, in_order, look_alikes, least=AUDIBLE))
+                    list(speakers(stretch, in_order, lines, look_alikes))
                     for window in collections[name].test_windows.tolist()
                     for stretch in stretches(
-                        self.engine.shares_of(window, experts=sorted(hashes.values()))[0]
+                        self.engine.shares_of(window, experts=sorted(hashes.values()))[1]
                     )
                 ]
             return {"pairs": pairs, "named": rows}
@@ -775,9 +777,13 @@ class Measurement:
         return [claim("voice.share_cost", within, without, within / without, len(ids), note)]
 
 
+def named_above(expert: Expert) -> float:
+    return expert.manifest["gates"].get("named_above", NAMED_ABOVE)
+
+
 def stretches(values_TE: np.ndarray) -> list[np.ndarray]:
-    whole = len(values_TE) - STRETCH + 1
-    return [values_TE[begin : begin + STRETCH] for begin in range(0, whole, STRETCH)]
+    whole = len(values_TE) - STRETCH_TOKENS + 1
+    return [values_TE[begin : begin + STRETCH_TOKENS] for begin in range(0, whole, STRETCH_TOKENS)]
 
 
 def notes_of_expert(expert: Expert) -> Notes:

@@ -33,7 +33,7 @@ from texts import (
 )
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.cli.parts import Parts
-from tramontane.experts.contested import speakers
+from tramontane.experts.contested import STRETCH_TOKENS, named_above, speakers, stretches
 from tramontane.experts.corpus import collection_corpus, public_windows
 from tramontane.experts.lesson import LearnSettings
 from tramontane.experts.public_text import load_public_text
@@ -54,7 +54,6 @@ SIX = (
 )
 NEVER_LEARNT = ("til-simonw", "policies-basecamp", "bread-code")
 LOOK_ALIKES = ("til-jbranchaud", "til-simonw")
-STRETCH_TOKENS = 64
 LEARNT_WINDOWS = 48
 MEASURED_WINDOWS = 12
 
@@ -164,32 +163,35 @@ def open_rates(rows: Iterable[np.ndarray], h: np.ndarray) -> tuple[float, float]
     return float(open_LT.mean()), float(open_LT.any(axis=0).mean())
 
 
-def gates_of_two(rows: list[list[np.ndarray]], h: np.ndarray) -> np.ndarray:
-    """Returns (T, 2) mean gates over layers of two experts in place together (DESIGN, gates)."""
-    by_layer = []
-    for layer, h_NWD in enumerate(h):
-        logits_T2 = np.stack([flat(h_NWD).astype(np.float32) @ of[layer] for of in rows], axis=1)
-        is_open_T2 = logits_T2 > 0
-        # One open gate competes with the base's logit 0, two with each other.
-        rival_T2 = np.where(is_open_T2.all(axis=1, keepdims=True), logits_T2[:, ::-1], 0)
-        by_layer.append(is_open_T2 / (1 + np.exp(np.minimum(rival_T2 - logits_T2, 60))))
-    return np.mean(by_layer, axis=0)
+def gates_of(rows: list[np.ndarray], h: np.ndarray) -> np.ndarray:
+    """Returns each token's mean gate over layers, (T,), of an expert's rows alone."""
+    logits_LT = np.stack(
+        [flat(h_NWD).astype(np.float32) @ row_D for row_D, h_NWD in zip(rows, h, strict=True)]
+    )
+    return np.where(logits_LT > 0, 1 / (1 + np.exp(-np.abs(logits_LT))), 0).mean(axis=0)
 
 
 def look_alike_claim(states: StatesByText, rows: dict[str, list[np.ndarray]]) -> Claim:
     pair = {frozenset(LOOK_ALIKES)}
+    of_pair = [rows[name] for name in LOOK_ALIKES]
+    lines = [
+        named_above(
+            {genre: stretches(gates_of(some, h)[None]) for genre, h in states.public.items()}
+        )
+        for some in of_pair
+    ]
     named: list[str] = []
     for name in LOOK_ALIKES:
-        gates_T2 = gates_of_two([rows[other] for other in LOOK_ALIKES], states.measured[name])
+        gates_T2 = np.stack([gates_of(some, states.measured[name]) for some in of_pair], axis=1)
         for begin in range(0, len(gates_T2), STRETCH_TOKENS):
-            said = speakers(gates_T2[begin : begin + STRETCH_TOKENS], LOOK_ALIKES, pair)
+            said = speakers(gates_T2[begin : begin + STRETCH_TOKENS], LOOK_ALIKES, lines, pair)
             if len(said) == 2:
                 named.append("contested")
             else:
                 named.append("rightly" if said == (name,) else "wrongly" if said else "nobody")
     shares = {what: named.count(what) / len(named) for what in sorted(set(named))}
     recall = shares.get("contested", 0) + shares.get("rightly", 0)
-    note = "by gates alone; " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items())
+    note = "by rows alone; " + ", ".join(f"{what} {share:.1%}" for what, share in shares.items())
     value = round(recall, 4)
     return Claim("contested.look_alike_recall.by_gates", value, None, value, len(named), note)
 

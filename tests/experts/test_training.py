@@ -336,9 +336,10 @@ def test_misfires_count_every_other_step_and_only_where_gates_open(lesson):
     assert lesson.begin().misfire_loss(weight_VD) == 0.0
 
 
-def slow_open_rates(training: Training, trunk_NWD: np.ndarray, W: int) -> list[float]:
-    """Every gate of every window by itself, counted from inside the blocks."""
-    rates = []
+def slow_gates(training: Training, trunk_NWD: np.ndarray, W: int) -> np.ndarray:
+    """Every gate of every token by itself, from inside the blocks: (2, N, W), the shares of gates
+    that are open, and the mean gates."""
+    of_windows = []
     for trunk_WD in trunk_NWD:
         logits = []
         for here in training.notes.layers.values():
@@ -354,27 +355,33 @@ def slow_open_rates(training: Training, trunk_NWD: np.ndarray, W: int) -> list[f
         for here in training.notes.layers.values():
             del here.add_to
         assert len(logits) == W * len(training.notes.layers)
-        rates.append(float(np.mean(np.array(logits) > 0)))
-    return rates
+        logits_LW = np.array(logits).reshape(-1, W)
+        gates_LW = np.where(logits_LW > 0, 1 / (1 + np.exp(-logits_LW)), 0)
+        of_windows.append([(logits_LW > 0).mean(axis=0), gates_LW.mean(axis=0)])
+    return np.array(of_windows).swapaxes(0, 1)
 
 
-def test_open_rates_are_those_of_the_gates_with_the_networks_in_place(lesson):
+def test_gates_are_those_with_the_networks_in_place(lesson):
     training = lesson.begin(epochs=10)
-    at_first = training.open_rates(lesson.trunk)
-    assert at_first.tolist() == pytest.approx(slow_open_rates(training, lesson.trunk, W))
+    at_first = np.array(training.gates(lesson.trunk))
+    assert at_first == pytest.approx(slow_gates(training, lesson.trunk, W), abs=1e-5)
     lesson.go_on(training, training.schedule.num_steps)
-    learnt = training.open_rates(lesson.trunk)
-    assert learnt.tolist() == pytest.approx(slow_open_rates(training, lesson.trunk, W))
-    assert learnt.tolist() != at_first.tolist()
+    learnt = np.array(training.gates(lesson.trunk))
+    assert learnt == pytest.approx(slow_gates(training, lesson.trunk, W), abs=1e-5)
+    assert (learnt != at_first).any(axis=(1, 2)).all()
+
+
+def open_rate(training: Training, trunk_NWD: np.ndarray) -> float:
+    return float(training.gates(trunk_NWD)[0].mean())
 
 
 def test_what_is_learnt_opens_the_gates_above_on_own_text(lesson):
     open_rates = {}
     for gate_weight in (0.0, 3.0):
         training = lesson.begin(epochs=40, gate_weight=gate_weight)
-        before = training.open_rates(lesson.trunk).mean()
+        before = open_rate(training, lesson.trunk)
         lesson.go_on(training, training.schedule.num_steps)
-        open_rates[gate_weight] = training.open_rates(lesson.trunk).mean() - before
+        open_rates[gate_weight] = open_rate(training, lesson.trunk) - before
     assert open_rates[3.0] > max(0.1, open_rates[0.0] + 0.1)
 
 
@@ -382,7 +389,7 @@ def test_what_is_learnt_closes_the_gates_above_on_public_text(lesson):
     """Nothing but the public text is heard: own notes would pull the other way."""
     public = Misfires(lesson.trunk[6:], np.ones((6, W), bool))
     training = lesson.begin(public, epochs=40, gate_weight=0.3, divergence_weight=0.0)
-    before = training.open_rates(lesson.trunk[6:]).mean()
+    before = open_rate(training, lesson.trunk[6:])
     for _ in range(training.schedule.num_steps):
         loss = training.misfire_loss(lesson.transformer.output_weight())
         training.optimizer.zero_grad()
@@ -392,7 +399,7 @@ def test_what_is_learnt_closes_the_gates_above_on_public_text(lesson):
                 group["lr"] = 0.01
             training.optimizer.step()
         training.step += 1
-    assert training.open_rates(lesson.trunk[6:]).mean() < before - 0.1
+    assert open_rate(training, lesson.trunk[6:]) < before - 0.1
 
 
 def test_gates_of_the_first_layer_are_not_counted(lesson):

@@ -10,7 +10,7 @@ from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.engine.torch_runtime import TorchRuntime
 from tramontane.experts.expert_file import tensor_hash
-from tramontane.experts.voice import AUDIBLE, effect, speaker
+from tramontane.experts.voice import effect
 from tramontane.model.attention import WindowAttention
 from tramontane.model.notes_experts import NotesExperts
 from tramontane.model.transformer import load_transformer
@@ -102,26 +102,3 @@ def test_an_expert_in_place_that_never_opens_has_no_effect(native):
 
 def test_without_experts_there_are_no_columns(engine):
     assert effect(engine, PROBE, []).shape == (len(PROBE) - 1, 0)
-
-
-SPEAKS = AUDIBLE * 1.5
-
-
-@pytest.mark.parametrize(
-    ("means", "named"),
-    [
-        ((0.0, 0.0), None),
-        ((AUDIBLE, 0.0), None),
-        ((SPEAKS, 0.0), "a"),
-        ((SPEAKS, 2 * SPEAKS), "b"),
-    ],
-)
-def test_a_stretch_is_the_loudest_experts_or_nobodys(means, named):
-    # Loud and silent tokens, whose mean it is.
-    shares = np.stack([np.array(means) * weight for weight in (0.0, 2.0, 0.5, 1.5)])
-    assert speaker(shares, ["a", "b"]) == named
-
-
-def test_nobody_speaks_in_nothing_and_without_experts():
-    assert speaker(np.zeros((0, 2)), ["a", "b"]) is None
-    assert speaker(np.zeros((5, 0)), []) is None

@@ -44,11 +44,12 @@ def source(number: int, collection: str, text: str) -> dict:
 
 def quotation(number: int, text: str, **shares: float) -> ChatEvent:
     told = {"text": text, "kind": "quotation", "source": number, "shares": shares or None}
-    return "sentence", told
+    return "sentence", told | {"named": [name for name, share in shares.items() if share > 0]}
 
 
 def prose(text: str, number: int | None = None, **shares: float) -> ChatEvent:
-    return "sentence", {"text": text, "kind": "prose", "source": number, "shares": shares or None}
+    told = {"text": text, "kind": "prose", "source": number, "shares": shares or None}
+    return "sentence", told | {"named": list(shares)}
 
 
 BOTH = (

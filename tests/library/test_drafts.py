@@ -115,7 +115,11 @@ def test_a_forgotten_expert_is_named_in_no_other_draft(library: Library):
     told = [
         {"kind": "prose", "text": "As told.", "shares": {"garden": 0.1}},
         {"kind": "prose", "text": "A garden by the quay.", "shares": {"garden": 0.0}},
-        {"text": "A garden by the quay.", "shares": {"garden": 0.4, "harbour": 0.1}},
+        {
+            "text": "A garden by the quay.",
+            "shares": {"garden": 0.4, "harbour": 0.1},
+            "named": ["garden", "harbour"],
+        },
         {"instead": {"text": "It leaves.", "shares": {"garden": 0.2}}},
         {"instead": None},
     ]
@@ -124,7 +128,7 @@ def test_a_forgotten_expert_is_named_in_no_other_draft(library: Library):
     (section,) = library.drafts.open(draft).sections
     assert json.loads(section.content)["pieces"] == [
         {"kind": "prose", "text": "A garden by the quay.", "shares": {}},
-        {"text": "A garden by the quay.", "shares": {"harbour": 0.1}},
+        {"text": "A garden by the quay.", "shares": {"harbour": 0.1}, "named": ["harbour"]},
         {"instead": {"text": "It leaves.", "shares": {}}},
         {"instead": None},
     ]

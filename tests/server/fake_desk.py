@@ -300,6 +300,10 @@ class FakeDesk:
         heard = {
             name: share for name, share in SHARES.items() if experts is None or name in experts
         }
+        # Who is heard at all and above its line; recipes never is.
+        named = tuple(name for name in heard if name == "garden")
+        if "alike" in question:
+            named = tuple(heard)
         if "prose" in question:
             for text, overlap, mark in (
                 ("You planted garlic in Long Bed.", 0.92, "supported"),
@@ -319,6 +323,7 @@ class FakeDesk:
                     overlap,
                     missing,
                     promise=self.promise,
+                    named=named,
                 )
             if self.remembers and "garden" in heard:
                 yield FromMemory(2, "garden", 2.1)
@@ -333,6 +338,7 @@ class FakeDesk:
                     1.0,
                     "supported",
                     heard or None,
+                    named=named,
                 )
         if own_words:
             for text in ("Garlic ", "<b>is</b> ", "planted ", "in ", "autumn."):

@@ -52,6 +52,22 @@ def test_words_are_coloured_on_demand_and_say_their_shares(visit: Visit):
     assert len(visit.desk.asked) == 2
 
 
+def test_a_sentence_is_named_after_whom_it_is_of_or_those_that_look_alike(visit: Visit):
+    page = visit.open()
+    visit.ask("prose about garlic")
+    visit.named("switch", "Colour by expert").click()
+    # recipes has a share, but is not named for it.
+    assert page.locator(".expert-name").all_inner_texts() == ["garden"] * 3
+    tip = page.get_by_role("tooltip")
+    page.get_by_text(SENTENCE).hover()
+    expect(tip).to_contain_text("recipes4.0 %")
+    expect(tip).not_to_contain_text("look alike")
+    visit.ask("prose about garlic alike")
+    expect(page.locator(".expert-name").first).to_have_text("garden or recipes")
+    page.get_by_text(SENTENCE).hover()
+    expect(tip).to_contain_text("Contested: garden and recipes look alike")
+
+
 def test_what_was_copied_keeps_its_quotation_marks(visit: Visit):
     visit.desk.can_write = True
     page = visit.open()

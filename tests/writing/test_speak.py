@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from writing_makers import ADA, BEA, is_idle, talking_engine
 
 from tramontane.errors import RequestError
-from tramontane.writing.speak import shares_in, speak
+from tramontane.writing.speak import ExpertInPlace, Piece, speak, voice_in, voice_of
 
 CHAT = [{"role": "user", "content": "Speak."}]
 TEXTS = st.text(
@@ -103,7 +103,7 @@ def test_shares_in_a_given_text_are_means_over_its_tokens(tokenizer, text):
     engine = talking_engine(tokenizer)
     places_T = np.arange(len(tokenizer.encode(text))) / 4096
     for experts in ((ADA, BEA), (BEA, ADA)):
-        assert shares_in(engine, tokenizer, text, experts) == pytest.approx(
+        assert voice_in(engine, tokenizer, text, experts).shares == pytest.approx(
             {"ada": 0.25 + places_T.mean(), "bea": 0.5 + places_T.mean()}, abs=1e-4
         )
     assert is_idle(engine)
@@ -111,5 +111,36 @@ def test_shares_in_a_given_text_are_means_over_its_tokens(tokenizer, text):
 
 def test_no_experts_or_no_text_have_no_shares(tokenizer):
     engine = talking_engine(tokenizer)
-    assert shares_in(engine, tokenizer, "Beans.", ()) is None
-    assert shares_in(engine, tokenizer, "", (ADA,)) is None
+    assert voice_in(engine, tokenizer, "Beans.", ()) is None
+    assert voice_in(engine, tokenizer, "", (ADA,)) is None
+
+
+def pieces_with(*gates: dict[str, float]) -> list[Piece]:
+    return [Piece("so", 1, dict.fromkeys(row, 0.1), gates=row) for row in gates]
+
+
+@pytest.mark.parametrize(
+    ("ada", "bea", "named"),
+    [
+        ((0.4, 0.8), (0.0, 0.3), ("ada",)),
+        ((0.4, 0.6), (0.0, 0.3), ()),  # at the mean gate itself, not above
+        ((0.4, 0.8), (0.3, 0.3), ("ada", "bea")),
+        ((0.4, 0.8), (0.9, 0.9), ("bea", "ada")),
+        ((0.1, 0.1), (0.9, 0.9), ("bea",)),
+    ],
+)
+def test_pieces_are_named_after_whoevers_mean_gate_is_above_its_own_line(ada, bea, named):
+    experts = (
+        ExpertInPlace("ada", "f" * 64, 0.5, frozenset({"1" * 64})),
+        ExpertInPlace("bea", "1" * 64, 0.2, frozenset({"f" * 64})),
+    )
+    pieces = pieces_with(*({"ada": a, "bea": b} for a, b in zip(ada, bea, strict=True)))
+    assert voice_of(pieces, experts).named == named
+    # Those that don't look alike don't share the credit.
+    apart = [ExpertInPlace(e.name, e.hash, e.named_above) for e in experts]
+    assert voice_of(pieces, apart).named == named[:1]
+
+
+def test_nobody_is_heard_in_pieces_that_nobody_listened_to():
+    assert voice_of([Piece("so", 1, None)], (ADA,)) is None
+    assert voice_of([], ()) is None

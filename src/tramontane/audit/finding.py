@@ -19,7 +19,7 @@ from tramontane.engine.request import Sampling
 from tramontane.errors import AuditError, RequestError
 from tramontane.files import write_whole
 from tramontane.writing.answer import CITATION
-from tramontane.writing.speak import ExpertInPlace, shares_in, speak
+from tramontane.writing.speak import ExpertInPlace, speak, voice_in, voice_of
 
 FORMAT = "tramontane-finding/1"
 MAX_NEW_TOKENS = 128
@@ -88,13 +88,9 @@ def ask(
             experts=experts,
         )
     )
-    shares = [piece.shares for piece in pieces if piece.shares is not None]
-    voice = {
-        expert.name: round(sum(s[expert.name] for s in shares) / len(shares), 4)
-        for expert in experts
-        if shares
-    }
-    return "".join(piece.text for piece in pieces), voice
+    voice = voice_of(pieces, experts)
+    shares = {name: round(share, 4) for name, share in voice.shares.items()} if voice else {}
+    return "".join(piece.text for piece in pieces), shares
 
 
 def new_finding(
@@ -139,14 +135,14 @@ def quoted_finding(
 ) -> Finding:
     """Returns a finding of a sentence that an answer quoted from the notes."""
     experts = [ExpertInPlace(expert.name, expert.hash) for expert in subject.experts]
-    heard = shares_in(subject.engine, subject.tokenizer, sentence, experts) if experts else {}
+    voice = voice_in(subject.engine, subject.tokenizer, sentence, experts)
     return Finding(
         messages=({"role": "user", "content": question},),
         sampling=json.loads(json.dumps(asdict(Sampling()))),
         max_new_tokens=MAX_NEW_TOKENS,
         answer=sentence,
         sentence=sentence,
-        voice={name: round(share, 4) for name, share in heard.items()},
+        voice=voice.shares if voice else {},
         source=source,
         comment=comment,
         mixture=subject.identity(),

@@ -1,6 +1,7 @@
 """ask, chat: answers from the notes, and talk with the model itself."""
 
 import sys
+from collections.abc import Sequence
 from itertools import chain
 from typing import Annotated
 
@@ -167,7 +168,7 @@ class Screen:
     def __init__(self):
         self.sources: tuple[Source, ...] = ()
         self.has_own_words = False
-        self.sentences: list[str] = []
+        self.sentences: list[Sentence | None] = []
         self.voices: list[Voiced] = []
         self.memories: list[FromMemory] = []
         self.promises: dict[str, None] = {}
@@ -182,10 +183,10 @@ class Screen:
                 say(text, style="bold")
             case Sentence():
                 self.sentence(event)
-                self.sentences.append(event.text)
+                self.sentences.append(event)
             case Withheld(instead):
                 self.withheld(instead)
-                self.sentences.append("")
+                self.sentences.append(None)
             case Voiced():
                 self.voices.append(event)
             case FromMemory():
@@ -236,7 +237,7 @@ class Screen:
         for memory in self.memories:
             say(
                 f"From the memory of {memory.expert}, no passage carries it: "
-                f"“{self.sentences[memory.sentence]}”",
+                f"“{self.sentences[memory.sentence].text}”",
                 style="dim",
             )
         if self.promises or self.has_uncalibrated:
@@ -247,15 +248,21 @@ class Screen:
             say(NOT_CALIBRATED, style="dim")
         for voiced in self.voices:
             say()
-            show_voice(self.sentences[voiced.sentence], voiced.voice)
+            sentence = self.sentences[voiced.sentence]
+            show_voice(sentence.text, sentence.named, voiced.voice)
 
 
-def show_voice(text: str, voice: SentenceVoice) -> None:
-    """Prints who spoke in a sentence, the loudest first, and the notes behind them."""
+def show_voice(text: str, named: Sequence[str], voice: SentenceVoice) -> None:
+    """Prints whom a sentence is named after, who spoke in it, the loudest first, and the notes
+    behind them."""
     heard = [name for name, share in voice.shares.items() if share > 0 or voice.effects[name]]
     say(f"Voices in “{text[:60]}{'…' if len(text) > 60 else ''}”:")
     if not heard:
         say("  the base alone: every gate stayed closed", style="dim")
+    elif len(named) > 1:
+        say(f"  contested: {' and '.join(named)} look alike")
+    else:
+        say(f"  named after {named[0] if named else 'nobody'}")
     for name in sorted(heard, key=lambda name: -voice.shares[name]):
         say(
             f"  {name}: share {voice.shares[name]:.1%}, effect {voice.effects[name]:+.3f} nats per "

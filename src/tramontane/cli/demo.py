@@ -25,7 +25,7 @@ from tramontane.notes.folder import read_folder
 from tramontane.notes.note import Note
 from tramontane.notes.sentences import split_sentences
 from tramontane.writing.events import Answer, Sentence, Source
-from tramontane.writing.speak import ExpertInPlace, shares_in, speak
+from tramontane.writing.speak import ExpertInPlace, speak, voice_in
 
 TAUGHT = "garden"
 CONTINUED_TOKENS = 24
@@ -218,9 +218,9 @@ class Demo:
         for name in others:
             texts[f"a {name} note"] = self.parts.library.notes(name)[0].text
         for what, text in texts.items():
-            shares = shares_in(self.parts.engine, self.parts.tokenizer, text, voices) or {}
-            listed = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-            say(f"  {what:28} {listed}")
+            voice = voice_in(self.parts.engine, self.parts.tokenizer, text, voices)
+            listed = ", ".join(f"{name} {share:.1%}" for name, share in voice.shares.items())
+            say(f"  {what:28} {listed}; named after {' or '.join(voice.named) or 'nobody'}")
 
     def withdraw(self, record: ExpertRecord) -> None:
         self.chapter(f"Withdrawing {record.name}")

@@ -14,6 +14,7 @@ from tramontane.engine.choose import open_runtime
 from tramontane.engine.engine import Engine
 from tramontane.engine.weights_cache import WeightsCache
 from tramontane.experts.expert_file import Expert
+from tramontane.experts.look_alikes import read_look_alikes
 from tramontane.experts.mixture import Mixture
 from tramontane.experts.shelf import Shelf
 from tramontane.library.embed import WordLlamaEmbedder, word_llama
@@ -160,8 +161,18 @@ class Parts:
         wanted = self.mixture().experts
         if not wanted:
             return ()
-        names = {r.hash: r.name for r in self.shelf.ls() if not r.is_withdrawn}
-        return tuple(ExpertInPlace(names[digest], digest) for digest in wanted if digest in names)
+        records = {r.hash: r for r in self.shelf.ls() if not r.is_withdrawn}
+        pairs = read_look_alikes(self.shelf.mixtures_folder)
+        return tuple(
+            ExpertInPlace(
+                records[digest].name,
+                digest,
+                records[digest].named_above,
+                frozenset(other for pair in pairs if digest in pair for other in pair - {digest}),
+            )
+            for digest in wanted
+            if digest in records
+        )
 
     def close(self) -> None:
         if "library" in self.__dict__:

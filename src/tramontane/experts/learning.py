@@ -15,6 +15,7 @@ from torch.nn.functional import linear, silu
 
 from tramontane.checkpoint.checkpoint import Checkpoint
 from tramontane.errors import LearnError
+from tramontane.experts.contested import named_above, stretches
 from tramontane.experts.corpus import PublicCorpus
 from tramontane.experts.lesson import LearnSettings, Lesson
 from tramontane.experts.place import Place
@@ -347,19 +348,23 @@ class Learning:
         self, training: Training, rows: dict[int, Row], held_out: States, public: States
     ) -> dict[str, Any]:
         """Returns mean open rates over layers, the networks in place: on held-out notes and on
-        public text by genre."""
+        public text by genre; and above which mean gate a stretch is the expert's (contested.py)."""
         layers = self.checkpoint.config.num_layers - self.first
 
         def count(tokens: int) -> None:
             self.work.add(tokens * layers)
 
-        own_N, public_N = (training.open_rates(s.trunk, count) for s in (held_out, public))
+        own_NW, _ = training.gates(held_out.trunk, count)
+        public_NW, openness_NW = training.gates(public.trunk, count)
+        slices = self.genre_slices()
         return {
-            "own_held_out": round(float(own_N.mean()), 5),
+            "own_held_out": round(float(own_NW.mean()), 5),
             "public": {
-                genre: round(float(public_N[where].mean()), 5)
-                for genre, where in self.genre_slices().items()
+                genre: round(float(public_NW[where].mean()), 5) for genre, where in slices.items()
             },
+            "named_above": named_above(
+                {genre: stretches(openness_NW[where]) for genre, where in slices.items()}
+            ),
             "bias_std": round(float(np.mean([row.margin_of_bias for row in rows.values()])), 4),
         }
 

@@ -39,7 +39,7 @@ class LearnSettings:
     divergence_weight: float = 1.0
     # How much it counts, in nats per token, that the gates which earlier layers can reach open on
     # one's own notes; ten times as much that they stay closed on public text.
-    gate_weight: float = 0.0
+    gate_weight: float = 0.1
     share_of_turns: float = 0.0
     seed: int = 0
 

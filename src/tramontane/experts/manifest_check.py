@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from tramontane.errors import ExpertError
+from tramontane.experts.contested import NAMED_ABOVE
 from tramontane.experts.expert_file import Expert
 from tramontane.experts.note_text import RUN_WORDS, WORD, strings_in
 
@@ -82,6 +83,9 @@ def check_gates(gates: Any, where: str) -> None:
     for genre, rate in (*public.items(), ("own_held_out", gates.get("own_held_out"))):
         if not is_number(rate, least=0, most=1):
             raise ExpertError(f"{where}: the gate rate of {genre[:40]!r} is no number from 0 to 1")
+    # Older experts don't say it.
+    if not is_number(gates.get("named_above", NAMED_ABOVE), least=0, most=1):
+        raise ExpertError(f"{where}: the mean gate it is named above is no number from 0 to 1")
 
 
 def check_carries_no_text(manifest: Any, where: str) -> None:

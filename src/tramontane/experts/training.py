@@ -168,19 +168,25 @@ class Training:
         return self.transformer.final_states(x_TD)
 
     @torch.no_grad()
-    def open_rates(
+    def gates(
         self, trunk_NWD: np.ndarray, report: Callable[[int], None] = lambda _: None
-    ) -> np.ndarray:
-        """Returns (N,): the share of open gates over layers and tokens of each window."""
-        rates = []
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns, of each token of windows given by their trunk states, over the layers: the share
+        of gates that are open, and the mean gate; (N, W) each."""
+        rates, openness = [], []
         for begin in range(0, len(trunk_NWD), WINDOWS_JUDGED):
             trunk_BWD = trunk_NWD[begin : begin + WINDOWS_JUDGED]
             heard = Overheard(self.notes.at())
             self.run(trunk_BWD, heard)
             logits_LT = torch.stack(list(heard.logits_by_layer.values()))
-            rates.append((logits_LT > 0).float().unflatten(1, (len(trunk_BWD), -1)).mean((0, 2)))
+            is_open_LT = logits_LT > 0
+            for found, values_LT in (
+                (rates, is_open_LT.float()),
+                (openness, torch.where(is_open_LT, logits_LT.sigmoid(), 0.0)),
+            ):
+                found.append(values_LT.mean(0).unflatten(0, (len(trunk_BWD), -1)))
             report(trunk_BWD[..., 0].size)
-        return torch.cat(rates).cpu().numpy()
+        return torch.cat(rates).cpu().numpy(), torch.cat(openness).cpu().numpy()
 
     def take_step(
         self, trunk_NWD: np.ndarray, windows_NW: np.ndarray, counted_NW: np.ndarray | None = None

@@ -14,6 +14,12 @@ import numpy as np
 from tramontane.checkpoint.model_config import ModelConfig
 from tramontane.engine.engine import Engine
 from tramontane.errors import ExpertError
+from tramontane.experts.contested import (
+    NAMED_ABOVE,
+    NAMED_OF_PUBLIC,
+    named_above,
+    stretches,
+)
 from tramontane.experts.corpus import public_windows
 from tramontane.experts.expert_file import Expert, read_expert
 from tramontane.experts.manifest_check import check_manifest
@@ -22,6 +28,8 @@ from tramontane.tokenizer.tokenizer import Tokenizer
 
 # Of a genre's tokens: two runtimes round otherwise, and a learning measures layers one by one.
 TOLERANCE = 0.05
+# Of stretches of public text: a rank or two more or less among those near the line.
+NAMED_TOLERANCE = 0.01
 # Nothing that is fitted to stay closed elsewhere opens on half the world.
 OPEN_ON_EVERYTHING = 0.5
 WINDOW_TOKENS = 256
@@ -88,22 +96,25 @@ def verify(
     expert = check_file(path, base_name, base_sha256, config)
     if not measures:
         return Verified(expert, remarks=("its gates were not measured",))
-    mean_gates = measure_gates(expert, open_engine(), tokenizer(), report)
+    gates = measure_gates(expert, open_engine(), tokenizer(), report)
+    mean_gates = {genre: float(gates_NW.mean()) for genre, gates_NW in gates.items()}
     remarks = check_rates(expert, mean_gates, str(path))
+    if not remarks:
+        remarks = check_named_above(expert, gates, str(path))
     return Verified(expert, mean_gates, remarks)
 
 
 def measure_gates(
     expert: Expert, engine: Engine, tokenizer: Tokenizer, report: Report
-) -> dict[str, float]:
-    """Returns the mean gate on each genre of the public text.
+) -> dict[str, np.ndarray]:
+    """Returns the mean gate of each token of each genre's windows of the public text, (N, W) each.
 
     The engine must be new: layers of other experts loaded would count in the mean.
     """
     by_genre = public_windows(load_public_text(), tokenizer, WINDOW_TOKENS, TOKENS_PER_GENRE)
     total = sum(len(windows) for windows in by_genre.values())
     engine.add_expert(expert.hash, expert.tensors)
-    sums: dict[str, list[float]] = {genre: [] for genre in by_genre}
+    gates: dict[str, list[np.ndarray]] = {genre: [] for genre in by_genre}
     done = 0
     for genre, windows in by_genre.items():
         for window in windows:
@@ -113,10 +124,10 @@ def measure_gates(
                     f"{expert.name}: its gates are no numbers on {genre}; its weights are far out "
                     "of the range of the base's"
                 )
-            sums[genre].append(float(gates_TE.mean()))
+            gates[genre].append(gates_TE[:, 0])
             done += 1
             report("measuring", done, total)
-    return {genre: float(np.mean(values)) for genre, values in sums.items() if values}
+    return {genre: np.stack(rows) for genre, rows in gates.items() if rows}
 
 
 def check_rates(expert: Expert, mean_gates: Mapping[str, float], where: str) -> tuple[str, ...]:
@@ -139,4 +150,26 @@ def check_rates(expert: Expert, mean_gates: Mapping[str, float], where: str) -> 
                 f"measured it is {gate:.1%} to {min(1.0, 2 * gate):.1%}; the table is not this "
                 "expert's"
             )
+    return ()
+
+
+def check_named_above(
+    expert: Expert, gates: Mapping[str, np.ndarray], where: str
+) -> tuple[str, ...]:
+    """Returns remarks; raises ExpertError where the expert would be named far too often or seldom.
+
+    `gates` are those measured on our public text, (N, W) of each genre.
+    """
+    said = expert.manifest["gates"].get("named_above")
+    if said is None:
+        return (f"it is older: text is named after it above a mean gate of {NAMED_ABOVE}",)
+    by_genre = {genre: stretches(gates_NW) for genre, gates_NW in gates.items()}
+    measured = named_above(by_genre)
+    named = float(np.mean([(found > said).mean() for found in by_genre.values()]))
+    if abs(said - measured) > TOLERANCE and abs(named - NAMED_OF_PUBLIC) > NAMED_TOLERANCE:
+        raise ExpertError(
+            f"{where}: the manifest says that text is named after it above a mean gate of "
+            f"{said:.2f}, which is {named:.1%} of the public text; measured, {NAMED_OF_PUBLIC:.0%} "
+            f"lie above {measured:.2f}. The number is not this expert's"
+        )
     return ()

@@ -1,8 +1,10 @@
-"""Who spoke: an expert's part in a token.
+"""An expert's part in a token.
 
 share    gate-weighted norm of its contribution, measured in the forward pass itself (cheap)
 effect   log-probability with all experts minus log-probability with this one absent at every
          position, the prompt's too, the choice of the best two made anew (exact)
+
+Who is named for a stretch of text is in contested.py.
 """
 
 from collections.abc import Sequence
@@ -11,7 +13,6 @@ import numpy as np
 
 from tramontane.engine.engine import Engine
 from tramontane.engine.reading import Text
-from tramontane.experts.contested import speakers
 
 
 def effect(
@@ -27,13 +28,3 @@ def effect(
     together_T, *without = engine.score_each([Text(token_ids, start, some) for some in in_place])
     columns = [together_T - without_T for without_T in without]
     return np.stack(columns, axis=1) if columns else np.zeros((len(together_T), 0), np.float32)
-
-
-# A stretch's mean share up to this is silence; bench/experts.py measures what it lets through.
-AUDIBLE = 0.032
-
-
-def speaker(shares_TE: np.ndarray, experts: Sequence[str]) -> str | None:
-    """Returns who speaks in a stretch: the loudest mean share, or nobody where none is audible."""
-    named = speakers(shares_TE, experts, (), least=AUDIBLE)
-    return named[0] if named else None

@@ -60,6 +60,8 @@ class Forgettable:
         for part in BY_EXPERT:
             if isinstance(told.get(part), dict):
                 told[part] = {k: v for k, v in told[part].items() if k != self.name}
+        if told.get("named"):
+            told["named"] = [name for name in told["named"] if name != self.name]
         if told.get("behind"):
             told["behind"] = {
                 expert: [note for note in notes if note["collection"] != self.name]

@@ -139,7 +139,7 @@ def forget(database: Database, name: str, folder: str = "") -> Traces:
 
 def take_out_voice(db: sqlite3.Connection, expert: str) -> None:
     """Removes an expert from drafts that rest on other notes: the base's sentences in which it was
-    heard, since they may hold what it remembers, and its shares in all others."""
+    heard, since they may hold what it remembers, and its part in all others."""
     kept = db.execute(
         "SELECT id, content FROM draft_sections WHERE instr(content, ?)",
         (json.dumps(expert, ensure_ascii=False),),
@@ -151,6 +151,8 @@ def take_out_voice(db: sqlite3.Connection, expert: str) -> None:
             sentence = piece.get("instead") or piece
             if sentence.get("shares"):
                 sentence["shares"].pop(expert, None)
+            if sentence.get("named"):
+                sentence["named"] = [name for name in sentence["named"] if name != expert]
         db.execute(
             "UPDATE draft_sections SET content = ? WHERE id = ?",
             (json.dumps(section, ensure_ascii=False), section_id),

@@ -51,9 +51,12 @@ def gate_weights(logits_TE: Tensor) -> Tensor:
 
 @dataclass
 class Voices:
-    """What each expert did in each token, summed over the notes layers as they run."""
+    """What each expert did in each token, summed over the notes layers as they run.
 
-    alpha_TE: Tensor | float = 0.0
+    A gate is the expert's own, σ(z) where z > 0: others that speak louder don't close it.
+    """
+
+    gate_TE: Tensor | float = 0.0
     contribution_TE: Tensor | float = 0.0
     base_T1: Tensor | float = 0.0
     num_layers: int = 0
@@ -65,7 +68,7 @@ class Voices:
 
     def gates(self) -> Tensor:
         """Returns (T, E): each expert's mean gate over the notes layers."""
-        return self.alpha_TE / max(self.num_layers, 1)
+        return self.gate_TE / max(self.num_layers, 1)
 
 
 @dataclass
@@ -104,7 +107,8 @@ class LayerExperts:
             if norms_TE is not None:
                 norms_TE[tokens, e] = added.float().norm(dim=-1)
         if voices is not None:
-            voices.alpha_TE = voices.alpha_TE + alphas_TE
+            own_TE = torch.where(logits_TE > 0, logits_TE.sigmoid(), 0.0)
+            voices.gate_TE = voices.gate_TE + own_TE
             voices.contribution_TE = voices.contribution_TE + norms_TE
             voices.base_T1 = voices.base_T1 + base_TD.float().norm(dim=-1, keepdim=True)
             voices.num_layers += 1

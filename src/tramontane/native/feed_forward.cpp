@@ -44,6 +44,8 @@ void Transformer::Pass::open_gates(size_t index) {
       if (!batch.spans[spans_T[t]].allowed_E[here[i]]) continue;
       const NotesLayer& notes = experts[here[i]]->at(index);
       const Open open{static_cast<int>(i), kernels.dot(h_TD + t * D, notes.row_D.data(), D)};
+      if (voices.gates_TE && open.z > 0.0f)
+        voices.gates_TE[t * experts.size() + here[i]] += 1.0f / (1.0f + std::exp(-open.z));
       // Ties go to the expert that stands first.
       if (open.z > best[0].z)
         best[1] = best[0], best[0] = open;
@@ -259,11 +261,9 @@ void Transformer::Pass::add_parts(size_t index, const float* slots_SD) {
       const Part& part = parts[next];
       const float times = sizes.residual_multiplier * part.weight;
       for (size_t i = 0; i < D; ++i) x[i] += times * result[i];
-      if (voices.shares_TE) {
+      if (voices.shares_TE)
         voices.shares_TE[t * E + part.expert] +=
             part.weight * std::sqrt(kernels.dot(result, result, D));
-        voices.gates_TE[t * E + part.expert] += part.weight;
-      }
     }
   });
 }

@@ -17,6 +17,7 @@
 #include "thread_pool.h"
 
 // Per token and notes expert, summed over the layers; asked for with pointers that aren't null.
+// A gate is the expert's own, as if it stood alone: whether others speak louder doesn't close it.
 struct Voices {
   float* shares_TE = nullptr;
   float* gates_TE = nullptr;

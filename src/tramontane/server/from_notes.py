@@ -28,6 +28,8 @@ NOT_FROM_NOTES = (
     "min_p top_k top_p temperature seed response_format tools max_tokens max_completion_tokens"
 ).split()
 HARMLESS = {"n": (1,)}
+# Told of a sentence only when voices are asked for.
+VOICE = ("shares", "named")
 WITHHELD = "[A sentence was kept back: no source backs it.]"
 
 
@@ -78,6 +80,7 @@ class NotesAnswer:
                 "missing": list(sentence.missing),
                 "source": sentence.source,
                 "shares": sentence.shares,
+                "named": list(sentence.named),
             }
         )
         number = f" [{sentence.source}]" if sentence.source else ""
@@ -104,7 +107,7 @@ class NotesAnswer:
                 told["closest"] = plain(self.abstained.closest)
         if asked.support:
             told["support"] = [
-                sentence if asked.voice else {k: v for k, v in sentence.items() if k != "shares"}
+                sentence if asked.voice else {k: v for k, v in sentence.items() if k not in VOICE}
                 for sentence in self.support
             ]
         if warnings:

@@ -50,7 +50,13 @@ from tramontane.writing.quote import (
     weighed_by_gain,
     with_gains,
 )
-from tramontane.writing.speak import ExpertInPlace, shares_in, speak
+from tramontane.writing.speak import (
+    ExpertInPlace,
+    Voice,
+    speak,
+    voice_in,
+    voice_of,
+)
 from tramontane.writing.support import SupportCheck, Verdict
 from tramontane.writing.voices import (
     from_memory,
@@ -230,8 +236,8 @@ class Writer:
         """Returns a quotation with what the experts carry of it."""
         if not experts:
             return quotation
-        shares = shares_in(self.engine(), self.tokenizer(), quotation.text, experts)
-        return replace(quotation, shares=shares)
+        voice = voice_in(self.engine(), self.tokenizer(), quotation.text, experts)
+        return replace(quotation, shares=voice.shares, named=voice.named) if voice else quotation
 
     def heard_beside(self, quotation: Sentence, experts: Sequence[ExpertInPlace]) -> Sentence:
         """Returns the same while an answer is being written, which must not end for it.
@@ -292,21 +298,20 @@ class Writer:
         Where an expert is heard in one that no passage carries, the answer is read again at its
         end, and the expert that raised it is told.
         """
-        held, shares, written, told = "", [], [], []
+        held, heard, written, told = "", [], [], []
         behind = promise_behind(self.library, {source.collection for source in sources}, "prose")
         for piece in self.speak_from(task, question, sources, experts, max_new_tokens):
             held += piece.text
-            shares.append(piece.shares)
+            heard.append(piece)
             while end := SENTENCE_END.search(held):
-                told.append(
-                    prose_sentence(held[: end.start()], sources, mean_shares(shares), behind)
-                )
+                voice = voice_of(heard, experts)
+                told.append(prose_sentence(held[: end.start()], sources, voice, behind))
                 yield told[-1]
                 written.append(held[: end.end()])
-                held, shares = held[end.end() :], []
+                held, heard = held[end.end() :], []
         # A citation after the last full stop belongs to the sentence before it.
         if CITATION.sub("", held).strip():
-            told.append(prose_sentence(held, sources, mean_shares(shares), behind))
+            told.append(prose_sentence(held, sources, voice_of(heard, experts), behind))
             yield told[-1]
             written.append(held)
         uncarried = {
@@ -421,7 +426,7 @@ def why_not(evidence: Evidence, has_hits: bool) -> str:
 def prose_sentence(
     text: str,
     sources: Sequence[Source],
-    shares: dict[str, float] | None,
+    voice: Voice | None,
     behind: Promise | None = None,
 ) -> Sentence:
     """Returns a written sentence with its support and best source; its citations count not.
@@ -441,15 +446,9 @@ def prose_sentence(
         source.last_line if source else None,
         overlap=round(overlap(bare, texts).share, 3),
         mark=found.verdict.value,
-        shares=shares,
+        shares=voice.shares if voice else None,
+        named=voice.named if voice else (),
         support=round(found.score, 3),
         missing=tuple(dict.fromkeys(bare[begin:end] for begin, end in found.words)),
         promise=behind.text if behind else None,
     )
-
-
-def mean_shares(shares: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
-    present = [share for share in shares if share]
-    if not present:
-        return None
-    return {name: sum(s[name] for s in present) / len(present) for name in present[0]}

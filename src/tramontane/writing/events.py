@@ -37,11 +37,12 @@ class Sentence:
     `mark` is the verdict, `support` the probability that its source backs it, `missing` the words
     that no source holds, `copied` the spans that honesty mode shows as copied. `overlap` is the
     share of its content words found in the source (1 for a quotation); `shares` says how much of
-    each token, on average, each expert in place carried. `promise` says in words what stands behind
-    the mark, where the collection was calibrated for such text. `is_accepted` says that its writer
-    has read a doubtful sentence and answers for it; `memory` names, in a draft that is kept, the
-    expert from whose memory it comes. `day` is that of a quotation, where the question is of days:
-    a source may hold several.
+    each token, on average, each expert in place carried, `named` whom it is named after: nobody,
+    one expert, or several that look alike and so contest it. `promise` says in words what stands
+    behind the mark, where the collection was calibrated for such text. `is_accepted` says that its
+    writer has read a doubtful sentence and answers for it; `memory` names, in a draft that is kept,
+    the expert from whose memory it comes. `day` is that of a quotation, where the question is of
+    days: a source may hold several.
     """
 
     text: str
@@ -59,6 +60,7 @@ class Sentence:
     is_accepted: bool = False
     memory: str | None = None
     day: str | None = None
+    named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,29 +1,52 @@
-"""The model speaks: tokens to text pieces, each with the experts' shares in it."""
+"""The model speaks: tokens to text pieces, each with the experts' voices in it.
+
+T tokens, E experts.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from tramontane.engine.engine import Engine
 from tramontane.engine.request import Request, Sampling
 from tramontane.errors import RequestError
+from tramontane.experts.contested import NAMED_ABOVE, speakers
 from tramontane.tokenizer.text_stream import TextStream
 from tramontane.tokenizer.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
 class ExpertInPlace:
+    """An expert that a request has in place, and what it takes to name it.
+
+    A sentence whose mean gate exceeds `named_above` is named after it, and contested by those of
+    the hashes in `look_alikes` that are named there too.
+    """
+
     name: str
     hash: str
+    named_above: float = NAMED_ABOVE
+    look_alikes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some text, how many tokens it took, and the experts' mean share in them."""
+    """Some text, how many tokens it took, and the experts' mean share and gate in them."""
 
     text: str
     num_tokens: int
     shares: dict[str, float] | None
     finish: str | None = None
+    gates: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """Who speaks in a text: each expert's mean share, and whom it is named after (contested.py)."""
+
+    shares: dict[str, float]
+    named: tuple[str, ...]
 
 
 def speak(
@@ -56,23 +79,46 @@ def speak(
         text = stream.push(token.token_id) if token.token_id >= 0 else ""
         if token.finish or stream.is_stopped:
             text += stream.finish()
-        shares = None
-        if token.shares is not None:
-            shares = {e.name: share for e, share in zip(ordered, token.shares, strict=True)}
+        shares, gates = (
+            values and {e.name: value for e, value in zip(ordered, values, strict=True)}
+            for values in (token.shares, token.gates)
+        )
         finish = "stop" if stream.is_stopped else token.finish
-        yield Piece(text, 1, shares, finish)
+        yield Piece(text, 1, shares, finish, gates)
         if stream.is_stopped:
             return
 
 
-def shares_in(
+def voice_in(
     engine: Engine, tokenizer: Tokenizer, text: str, experts: Sequence[ExpertInPlace]
-) -> dict[str, float] | None:
-    """Returns each expert's mean share in a given text: how the model in place reads it."""
+) -> Voice | None:
+    """Returns who speaks in a given text, as the model in place reads it."""
     ids = tokenizer.encode(text)
     if not experts or not ids:
         return None
     ordered = sorted(experts, key=lambda expert: expert.hash)
-    shares_TE, _ = engine.shares_of(ids, experts=[expert.hash for expert in ordered])
+    shares_TE, gates_TE = engine.shares_of(ids, experts=[expert.hash for expert in ordered])
     means = shares_TE.mean(axis=0)
-    return {e.name: round(float(mean), 4) for e, mean in zip(ordered, means, strict=True)}
+    shares = {e.name: round(float(mean), 4) for e, mean in zip(ordered, means, strict=True)}
+    return Voice(shares, named_in(gates_TE, ordered))
+
+
+def voice_of(pieces: Sequence[Piece], experts: Sequence[ExpertInPlace]) -> Voice | None:
+    """Returns who speaks in these pieces together; None where nobody was listened to."""
+    heard = [piece for piece in pieces if piece.shares and piece.gates]
+    if not heard:
+        return None
+    names = [expert.name for expert in experts]
+    shares = {name: sum(piece.shares[name] for piece in heard) / len(heard) for name in names}
+    gates_TE = np.array([[piece.gates[name] for name in names] for piece in heard])
+    return Voice(shares, named_in(gates_TE, experts))
+
+
+def named_in(gates_TE: np.ndarray, experts: Sequence[ExpertInPlace]) -> tuple[str, ...]:
+    """Returns whom a text with these gates is named after, columns in the order of `experts`."""
+    return speakers(
+        gates_TE,
+        [expert.name for expert in experts],
+        [expert.named_above for expert in experts],
+        {frozenset((a.name, b.name)) for a in experts for b in experts if b.hash in a.look_alikes},
+    )

@@ -12,12 +12,15 @@ import numpy as np
 
 from tramontane.engine.engine import Engine
 from tramontane.errors import NotFound
-from tramontane.experts.voice import AUDIBLE, effect
+from tramontane.experts.voice import effect
 from tramontane.library.library import Library
 from tramontane.tokenizer.tokenizer import Tokenizer
 from tramontane.writing.events import Behind, FromMemory, SentenceVoice, TokenVoice, Voiced
 from tramontane.writing.speak import ExpertInPlace
 
+# A mean share of a sentence from which on an expert may have raised it: the cheap sign, before
+# effects are looked at.
+AUDIBLE = 0.032
 # Notes named behind one expert in one sentence.
 NUM_BEHIND = 2
 # An expert raised a sentence that would be at most half as likely without it.

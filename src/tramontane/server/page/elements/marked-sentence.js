@@ -44,10 +44,11 @@ class MarkedSentence extends HTMLElement {
         }),
     );
     if (this.isKept && sentence.memory) this.tellMemory();
-    const strongest = loudest(sentence.shares);
-    if (strongest) {
-      this.dataset.hue = room.hueOf(strongest);
-      this.append(make("span", { class: "expert-name", "aria-hidden": "true" }, strongest));
+    const named = namedFor(sentence);
+    if (named.length) {
+      this.dataset.hue = room.hueOf(named[0]);
+      const names = named.join(" or ");
+      this.append(make("span", { class: "expert-name", "aria-hidden": "true" }, names));
     }
   }
 
@@ -119,6 +120,7 @@ class MarkedSentence extends HTMLElement {
       title: isQuotation ? quotedFrom(sentence, source) : this.meaning(source),
       shares: sentence.shares,
       of: "each word, on average",
+      contested: namedFor(sentence).length > 1 ? sentence.named : [],
     };
   }
 }
@@ -149,6 +151,10 @@ const quotedFrom = (sentence, source) =>
   source
     ? `Quoted from ${source.path}, ${lines(sentence.first_line, sentence.last_line)}`
     : "Quoted";
+
+// Whom a sentence is named after: nobody, one expert, or several that look alike. What was kept by
+// an older version doesn't say.
+const namedFor = ({ named, shares }) => named ?? [loudest(shares)].filter(Boolean);
 
 export function loudest(shares) {
   const names = Object.entries(shares ?? {}).filter(([, share]) => share > 0);

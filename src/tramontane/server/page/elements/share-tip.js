@@ -2,7 +2,7 @@
 // hover, on focus and on a long press; gone with Escape.
 
 import { clear, make } from "/dom.js";
-import { percent } from "/words.js";
+import { list, percent } from "/words.js";
 
 const LONG_PRESS_MILLISECONDS = 450;
 const HIDE_AFTER_MILLISECONDS = 120;
@@ -31,8 +31,14 @@ class ShareTip extends HTMLElement {
     addEventListener("scroll", () => this.hide(), { passive: true });
   }
 
-  showFor({ target, detail: { title, shares, of } }) {
-    clear(this, make("p", { class: "tip-title" }, title), this.shareTable(shares, of));
+  showFor({ target, detail: { title, shares, of, contested = [] } }) {
+    clear(
+      this,
+      make("p", { class: "tip-title" }, title),
+      this.shareTable(shares, of),
+      contested.length > 0 &&
+        make("p", { class: "tip-note" }, `Contested: ${list(contested)} look alike`),
+    );
     clearTimeout(this.hiding);
     this.describes?.removeAttribute("aria-describedby");
     this.describes = target;
@@ -84,7 +90,8 @@ class ShareTip extends HTMLElement {
   }
 }
 
-// Makes an element show what `tip` returns: {title, shares, of}, `of` says what they are shares in.
+// Makes an element show what `tip` returns: {title, shares, of}, `of` says what they are shares in;
+// `contested` names those that look alike there.
 export function offersTip(element, tip) {
   let timer;
   const show = () =>
