@@ -64,7 +64,8 @@ class Home:
 
 @pytest.fixture
 def made(tiny_llama) -> dict[str, Expert]:
-    gates = {"own_held_out": 0.8, "public": {"old_letters": 0.01, "chat": 0.002}}
+    public = {"old_letters": 0.01, "chat": 0.002}
+    gates = {"own_held_out": 0.8, "public": public, "named_above": 0.05}
     tensors = {
         "canal": opens_everywhere(1),
         "lock": opens_everywhere(2),
@@ -83,6 +84,16 @@ def test_look_alikes_are_told_kept_and_gone_with_either(tmp_path, tiny_llama, ma
     assert "Contested with canal: lock and canal open" in home.add(made["lock"])
     pair = sorted(made[name].hash for name in ("canal", "lock"))
     assert home.pairs == [pair]
+
+    # Both are open on all there is, and named together since they look alike.
+    asked = json.loads(home.run("ask", "Which culvert leaks after rain?", "--json"))
+    assert asked["sentences"]
+    assert all(sorted(told["named"]) == ["canal", "lock"] for told in asked["sentences"])
+    assert "contested: " in home.run("ask", "Which culvert leaks after rain?", "--voice")
+    assert "Contested" not in home.add(made["shut"])
+    asked = json.loads(home.run("ask", "Which culvert leaks after rain?", "--json"))
+    assert all("shut" not in told["named"] for told in asked["sentences"])
+    home.run("experts", "withdraw", "shut", "--no-certificate")
 
     told = json.loads(home.run("experts", "overlap", "--json"))
     assert told["experts"]["canal"]["lock"] > 0.5
