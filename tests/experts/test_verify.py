@@ -329,6 +329,10 @@ def test_what_learn_makes_passes(tiny_llama, tmp_path, few_windows, monkeypatch)
         threads=1,
     )
     monkeypatch.setattr(verifying, "WINDOW_TOKENS", SMALL.window_tokens)
+    engine, tokenizer = Engine(TorchRuntime(base), max_tokens=1024), base.tokenizer()
+    measured = measure_gates(learnt, engine, tokenizer, lambda *_: None)
+    line = named_above({genre: stretches(gates_NW) for genre, gates_NW in measured.items()})
+    assert learnt.manifest["gates"]["named_above"] == pytest.approx(line, abs=1e-4)
     path = tmp_path / "canal.safetensors"
     write_expert(path, learnt)
     verified = verify(

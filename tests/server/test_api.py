@@ -424,6 +424,17 @@ def chat_from_notes(server: Running, question: str, **body) -> httpx.Response:
     return post(server, "v1/chat/completions", **asked)
 
 
+def test_a_reply_from_notes_tells_who_speaks_where_voices_are_asked_for(numbers: Running):
+    question, voice = "prose about garlic alike", {"collections": ["garden"], "voice": True}
+    told = chat_from_notes(numbers, question, tramontane=voice).json()["tramontane"]["support"]
+    assert [sentence.pop("named") for sentence in told] == [["garden", "recipes"]] * 3
+    assert [sentence.pop("shares") for sentence in told] == [{"garden": 0.31, "recipes": 0.04}] * 3
+    plain = chat_from_notes(numbers, question).json()["tramontane"]["support"]
+    for sentence in told:
+        del sentence["effects"], sentence["behind"]
+    assert told == plain
+
+
 def test_a_stream_from_notes_says_the_same(numbers: Running):
     question = "How many cloves of garlic bulbs?"
     chunks = events(
