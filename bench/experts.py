@@ -45,7 +45,7 @@ from tramontane.engine.engine import Engine
 from tramontane.engine.native_runtime import NativeRuntime
 from tramontane.engine.runtime import Span
 from tramontane.experts import learning as learning_file
-from tramontane.experts.contested import NAMED_ABOVE, STRETCH_TOKENS, speakers
+from tramontane.experts.contested import STRETCH_TOKENS, line_of, speakers
 from tramontane.experts.corpus import collection_corpus
 from tramontane.experts.expert_file import Expert, read_expert, write_expert
 from tramontane.experts.learn import learn
@@ -151,6 +151,11 @@ class Measurement:
     @cached_property
     def hashes(self) -> dict[str, str]:
         return {name: expert.hash for name, expert in self.experts.items()}
+
+    @cached_property
+    def lines(self) -> dict[str, float]:
+        """The mean gate above which a stretch is named after each expert."""
+        return {name: line_of(expert.manifest) for name, expert in self.experts.items()}
 
     @property
     def everyone(self) -> tuple[str, ...]:
@@ -606,7 +611,7 @@ class Measurement:
 
     def named(self, mean_gates: Mapping[str, float]) -> str | None:
         names = list(mean_gates)
-        lines = [named_above(self.experts[name]) for name in names]
+        lines = [self.lines[name] for name in names]
         named = speakers(np.array([list(mean_gates.values())]), names, lines)
         return named[0] if named else None
 
@@ -694,13 +699,13 @@ class Measurement:
                     if b == a:
                         continue
                     _, gates_TE = self.engine.shares_of(ids, experts=(digest,))
-                    line = named_above(self.experts[b])
+                    line = self.lines[b]
                     silent += [not speakers(part, [b], [line]) for part in stretches(gates_TE)]
             return {"silent": silent}
 
         return self.cells.get(
             "crossed",
-            self.key(**self.measured_on),
+            self.key(lines=self.lines, **self.measured_on),
             measured,
         )
 
@@ -712,6 +717,7 @@ class Measurement:
         expert = self.expert(collection)
         collections = self.collections | {LOOK_ALIKE: collection}
         hashes = self.hashes | {LOOK_ALIKE: expert.hash}
+        lines = self.lines | {LOOK_ALIKE: line_of(expert.manifest)}
         pair = ("til-jbranchaud", LOOK_ALIKE)
 
         def measured() -> dict[str, Any]:
@@ -722,12 +728,10 @@ class Measurement:
             pairs = overlap.look_alikes()
             look_alikes = {frozenset(names) for names in pairs}
             in_order = sorted(hashes, key=hashes.get)
-            experts = self.experts | {LOOK_ALIKE: expert}
-            lines = [named_above(experts[name]) for name in in_order]
             rows = {}
             for name in pair:
                 rows[name] = [
-                    list(speakers(stretch, in_order, lines, look_alikes))
+                    list(speakers(stretch, in_order, [lines[n] for n in in_order], look_alikes))
                     for window in collections[name].test_windows.tolist()
                     for stretch in stretches(
                         self.engine.shares_of(window, experts=sorted(hashes.values()))[1]
@@ -735,7 +739,7 @@ class Measurement:
                 ]
             return {"pairs": pairs, "named": rows}
 
-        key = self.key(look_alike=expert.hash, **self.measured_on)
+        key = self.key(look_alike=expert.hash, lines=lines, **self.measured_on)
         result = self.cells.get("contested", key, measured)
         rows = result["named"]
         right = {name: [name in named for named in row] for name, row in rows.items()}
@@ -775,10 +779,6 @@ class Measurement:
             f"shares asked for or not, in turns, medians of {self.wanted.rounds - 2}"
         )
         return [claim("voice.share_cost", within, without, within / without, len(ids), note)]
-
-
-def named_above(expert: Expert) -> float:
-    return expert.manifest["gates"].get("named_above", NAMED_ABOVE)
 
 
 def stretches(values_TE: np.ndarray) -> list[np.ndarray]:

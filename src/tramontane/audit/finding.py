@@ -89,8 +89,7 @@ def ask(
         )
     )
     voice = voice_of(pieces, experts)
-    shares = {name: round(share, 4) for name, share in voice.shares.items()} if voice else {}
-    return "".join(piece.text for piece in pieces), shares
+    return "".join(piece.text for piece in pieces), voice.shares if voice else {}
 
 
 def new_finding(

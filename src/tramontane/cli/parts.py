@@ -13,6 +13,7 @@ from tramontane.cli.progress import Reporter
 from tramontane.engine.choose import open_runtime
 from tramontane.engine.engine import Engine
 from tramontane.engine.weights_cache import WeightsCache
+from tramontane.experts.contested import line_of
 from tramontane.experts.expert_file import Expert
 from tramontane.experts.look_alikes import read_look_alikes
 from tramontane.experts.mixture import Mixture
@@ -167,7 +168,7 @@ class Parts:
             ExpertInPlace(
                 records[digest].name,
                 digest,
-                records[digest].named_above,
+                line_of(records[digest].manifest),
                 frozenset(other for pair in pairs if digest in pair for other in pair - {digest}),
             )
             for digest in wanted

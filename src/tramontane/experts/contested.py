@@ -12,6 +12,7 @@ T tokens, E experts.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,11 @@ def speakers(
     widest, *others = sorted(heard, key=lambda e: (-openness_E[e], experts[e]))
     rivals = (e for e in others if frozenset((experts[widest], experts[e])) in look_alikes)
     return (experts[widest], *(experts[e] for e in rivals))
+
+
+def line_of(manifest: Mapping[str, Any]) -> float:
+    """Returns the mean gate above which a stretch is named after the expert of this manifest."""
+    return manifest.get("gates", {}).get("named_above", NAMED_ABOVE)
 
 
 def stretches(gates_NW: np.ndarray) -> np.ndarray:

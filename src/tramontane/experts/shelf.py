@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from tramontane.errors import ExpertError, NotFound
-from tramontane.experts.contested import NAMED_ABOVE
 from tramontane.experts.expert_file import (
     MANIFEST_KEY,
     Expert,
@@ -47,11 +46,6 @@ class ExpertRecord:
     path: Path
     is_withdrawn: bool
     manifest: dict[str, Any]
-
-    @property
-    def named_above(self) -> float:
-        """The mean gate above which a stretch is named after it (contested.py)."""
-        return self.manifest.get("gates", {}).get("named_above", NAMED_ABOVE)
 
 
 @dataclass(frozen=True)

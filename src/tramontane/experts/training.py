@@ -20,7 +20,7 @@ from tramontane.experts.loss import divergence, next_token_loss, token_losses
 from tramontane.experts.states import trunk_tensor
 from tramontane.files import write_whole
 from tramontane.model.attention import WindowAttention
-from tramontane.model.notes_experts import NotesExperts, NotesExpertsForTokens
+from tramontane.model.notes_experts import NotesExperts, NotesExpertsForTokens, own_gates
 from tramontane.model.transformer import Transformer
 
 SECONDS_BETWEEN_SAVES = 20
@@ -179,14 +179,11 @@ class Training:
             heard = Overheard(self.notes.at())
             self.run(trunk_BWD, heard)
             logits_LT = torch.stack(list(heard.logits_by_layer.values()))
-            is_open_LT = logits_LT > 0
-            for found, values_LT in (
-                (rates, is_open_LT.float()),
-                (openness, torch.where(is_open_LT, logits_LT.sigmoid(), 0.0)),
-            ):
-                found.append(values_LT.mean(0).unflatten(0, (len(trunk_BWD), -1)))
+            rates.append((logits_LT > 0).float().mean(0))
+            openness.append(own_gates(logits_LT).mean(0))
             report(trunk_BWD[..., 0].size)
-        return torch.cat(rates).cpu().numpy(), torch.cat(openness).cpu().numpy()
+        shape_NW = trunk_NWD.shape[:2]
+        return tuple(torch.cat(each).view(shape_NW).cpu().numpy() for each in (rates, openness))
 
     def take_step(
         self, trunk_NWD: np.ndarray, windows_NW: np.ndarray, counted_NW: np.ndarray | None = None

@@ -14,12 +14,7 @@ import numpy as np
 from tramontane.checkpoint.model_config import ModelConfig
 from tramontane.engine.engine import Engine
 from tramontane.errors import ExpertError
-from tramontane.experts.contested import (
-    NAMED_ABOVE,
-    NAMED_OF_PUBLIC,
-    named_above,
-    stretches,
-)
+from tramontane.experts.contested import NAMED_ABOVE, NAMED_OF_PUBLIC, named_above, stretches
 from tramontane.experts.corpus import public_windows
 from tramontane.experts.expert_file import Expert, read_expert
 from tramontane.experts.manifest_check import check_manifest

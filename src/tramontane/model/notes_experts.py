@@ -49,11 +49,16 @@ def gate_weights(logits_TE: Tensor) -> Tensor:
     return torch.zeros_like(slots_TS).scatter(1, order_TS[:, :2], alphas_T2)[:, :-1]
 
 
+def own_gates(logits: Tensor) -> Tensor:
+    """Returns how far each gate is open by itself, against the base alone: σ(z), 0 where closed."""
+    return torch.where(logits > 0, logits.sigmoid(), 0.0)
+
+
 @dataclass
 class Voices:
     """What each expert did in each token, summed over the notes layers as they run.
 
-    A gate is the expert's own, σ(z) where z > 0: others that speak louder don't close it.
+    A gate is the expert's own: others that speak louder don't close it.
     """
 
     gate_TE: Tensor | float = 0.0
@@ -107,8 +112,7 @@ class LayerExperts:
             if norms_TE is not None:
                 norms_TE[tokens, e] = added.float().norm(dim=-1)
         if voices is not None:
-            own_TE = torch.where(logits_TE > 0, logits_TE.sigmoid(), 0.0)
-            voices.gate_TE = voices.gate_TE + own_TE
+            voices.gate_TE = voices.gate_TE + own_gates(logits_TE)
             voices.contribution_TE = voices.contribution_TE + norms_TE
             voices.base_T1 = voices.base_T1 + base_TD.float().norm(dim=-1, keepdim=True)
             voices.num_layers += 1

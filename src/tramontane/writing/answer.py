@@ -50,13 +50,7 @@ from tramontane.writing.quote import (
     weighed_by_gain,
     with_gains,
 )
-from tramontane.writing.speak import (
-    ExpertInPlace,
-    Voice,
-    speak,
-    voice_in,
-    voice_of,
-)
+from tramontane.writing.speak import ExpertInPlace, Voice, speak, voice_in, voice_of
 from tramontane.writing.support import SupportCheck, Verdict
 from tramontane.writing.voices import (
     from_memory,

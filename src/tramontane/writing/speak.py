@@ -98,9 +98,7 @@ def voice_in(
         return None
     ordered = sorted(experts, key=lambda expert: expert.hash)
     shares_TE, gates_TE = engine.shares_of(ids, experts=[expert.hash for expert in ordered])
-    means = shares_TE.mean(axis=0)
-    shares = {e.name: round(float(mean), 4) for e, mean in zip(ordered, means, strict=True)}
-    return Voice(shares, named_in(gates_TE, ordered))
+    return voice_from(shares_TE, gates_TE, ordered)
 
 
 def voice_of(pieces: Sequence[Piece], experts: Sequence[ExpertInPlace]) -> Voice | None:
@@ -108,17 +106,23 @@ def voice_of(pieces: Sequence[Piece], experts: Sequence[ExpertInPlace]) -> Voice
     heard = [piece for piece in pieces if piece.shares and piece.gates]
     if not heard:
         return None
+    shares_TE, gates_TE = (
+        np.array([[values[expert.name] for expert in experts] for values in rows])
+        for rows in ([piece.shares for piece in heard], [piece.gates for piece in heard])
+    )
+    return voice_from(shares_TE, gates_TE, experts)
+
+
+def voice_from(
+    shares_TE: np.ndarray, gates_TE: np.ndarray, experts: Sequence[ExpertInPlace]
+) -> Voice:
+    """Returns who speaks where these are the tokens' shares and gates, columns as in `experts`."""
     names = [expert.name for expert in experts]
-    shares = {name: sum(piece.shares[name] for piece in heard) / len(heard) for name in names}
-    gates_TE = np.array([[piece.gates[name] for name in names] for piece in heard])
-    return Voice(shares, named_in(gates_TE, experts))
-
-
-def named_in(gates_TE: np.ndarray, experts: Sequence[ExpertInPlace]) -> tuple[str, ...]:
-    """Returns whom a text with these gates is named after, columns in the order of `experts`."""
-    return speakers(
+    means = shares_TE.mean(axis=0)
+    named = speakers(
         gates_TE,
-        [expert.name for expert in experts],
+        names,
         [expert.named_above for expert in experts],
         {frozenset((a.name, b.name)) for a in experts for b in experts if b.hash in a.look_alikes},
     )
+    return Voice({n: round(float(mean), 4) for n, mean in zip(names, means, strict=True)}, named)
