@@ -17,14 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tramontane.errors import RequestError
-from tramontane.server.answers import (
-    JSON,
-    PING_SECONDS,
-    Answers,
-    as_json,
-    check_characters,
-    check_model,
-)
+from tramontane.server.answers import JSON, PING_SECONDS, Answers, as_json
 from tramontane.server.bodies import Bodies
 from tramontane.server.chat import ChatFormat, plain_message, plan_of
 from tramontane.server.completions import PlainFormat, plans_of
@@ -41,6 +34,7 @@ from tramontane.server.openai_wire import (
     read_asked,
     warnings_for,
 )
+from tramontane.server.plan import check_characters, check_model
 from tramontane.server.service import LOADING_RETRY_SECONDS, Service
 from tramontane.server.stream import Emit, Stream, first_of
 

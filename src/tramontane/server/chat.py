@@ -6,19 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tramontane.errors import RequestError
-from tramontane.server.answers import (
-    Choice,
+from tramontane.server.answers import Choice, routes_of, voice_of
+from tramontane.server.openai_wire import ChatBody, Message, NamedTool, stops_of
+from tramontane.server.plan import (
     Plan,
     check_characters,
     experts_for,
     grammar_of,
     length_for,
-    routes_of,
     sampling_of,
     seed_of,
-    voice_of,
 )
-from tramontane.server.openai_wire import ChatBody, Message, NamedTool, stops_of
 from tramontane.server.service import Service
 from tramontane.writing.speech import Said, token_text
 from tramontane.writing.tool_calls import (

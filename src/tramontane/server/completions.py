@@ -7,20 +7,18 @@ from typing import Any
 
 from tramontane.engine.request import NewToken
 from tramontane.errors import RequestError
-from tramontane.server.answers import (
-    Choice,
+from tramontane.server.answers import Choice, routes_of, voice_of
+from tramontane.server.chat import finite
+from tramontane.server.openai_wire import CompletionBody, stops_of
+from tramontane.server.plan import (
     Plan,
     check_characters,
     experts_for,
     grammar_of,
     length_for,
-    routes_of,
     sampling_of,
     seed_of,
-    voice_of,
 )
-from tramontane.server.chat import finite
-from tramontane.server.openai_wire import CompletionBody, stops_of
 from tramontane.server.service import Service
 from tramontane.writing.speech import Said, token_text
 
